@@ -1,0 +1,267 @@
+"""Every error of Taskerman, split by who must act.
+
+    TaskermanError                    never raised itself
+    +-- OperatorError                 a person must change something: a document, a command, a setting
+    |   +-- DocumentError             E-DOC-*: the task document cannot be accepted as it stands
+    |   +-- NotFound                  there is no such thing
+    |   +-- RefusedByState            the thing is there, and its state forbids the verb
+    |   +-- NotPermitted              somebody's rights, or the node's allow list, forbid it
+    +-- TransientError                nobody: it is retried at the edge, and waiting is the cure
+    |   +-- AnswerUnknown             a write whose answer was lost: it may have happened, or may still happen
+    +-- StopNow                       this process must not go on (fenced, foreign layout, other installation)
+    +-- Bug                           E-BUG: an invariant of ours is broken
+
+The text of an error is useful without a traceback: what is wrong, with which thing, and the next step.
+Codes are part of the wire (dead letters, `--json`) and never change their meaning.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = [
+    "ActionArgsInvalid",
+    "ActionForbidden",
+    "ActionUnknown",
+    "AnswerUnknown",
+    "Bug",
+    "ClusterEmpty",
+    "ClusterForeign",
+    "CoordinationUnavailable",
+    "DiscoveryFailed",
+    "DocumentError",
+    "DocumentFieldInvalid",
+    "DocumentIdInvalid",
+    "DocumentNotJson",
+    "DocumentTooLarge",
+    "DocumentVersionUnsupported",
+    "Ec2Unavailable",
+    "Fenced",
+    "LayoutUnsupported",
+    "NodeActing",
+    "NodeUnknown",
+    "NotFound",
+    "NotPermitted",
+    "OperatorError",
+    "QueuesUnavailable",
+    "RefusedByState",
+    "StopNow",
+    "TaskEnded",
+    "TaskExists",
+    "TaskUnknown",
+    "TaskermanError",
+    "TransientError",
+    "UsageError",
+]
+
+
+class TaskermanError(Exception):
+    """Root of the tree. `code` is stable; `exit_code` is what the CLI ends with."""
+
+    code: ClassVar[str] = "E-BUG"
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, what: str, *, next_step: str = "") -> None:
+        """`what`: the thing and the reason, one sentence. `next_step`: what the reader can do about it."""
+        super().__init__(what)
+        self.what = what
+        self.next_step = next_step
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.next_step}".strip()
+
+
+# --- a person must act -----------------------------------------------------------------------------------
+
+
+class OperatorError(TaskermanError):
+    """A person must change something before this can work."""
+
+    exit_code = 2
+
+
+class UsageError(OperatorError):
+    """The command or a setting is wrong."""
+
+    code = "E-USAGE"
+
+
+class DocumentError(OperatorError):
+    """The task document cannot be accepted; the same document will never be."""
+
+    code = "E-DOC-FIELD"
+
+
+class DocumentNotJson(DocumentError):
+    """The body is not one JSON object (syntax, duplicate key, NaN)."""
+
+    code = "E-DOC-JSON"
+
+
+class DocumentTooLarge(DocumentError):
+    """The body is over the limit of the wire format."""
+
+    code = "E-DOC-SIZE"
+
+
+class DocumentFieldInvalid(DocumentError):
+    """A field is unknown, missing, or of a wrong type or value."""
+
+    code = "E-DOC-FIELD"
+
+
+class DocumentIdInvalid(DocumentError):
+    """An id is missing or cannot be a znode and a queue name."""
+
+    code = "E-DOC-ID"
+
+
+class DocumentVersionUnsupported(DocumentError):
+    """The format's version is one that this build does not speak."""
+
+    code = "E-DOC-VERSION"
+
+
+class ActionUnknown(DocumentError):
+    """No runner is installed here under that name."""
+
+    code = "E-ACTION-UNKNOWN"
+
+
+class ActionArgsInvalid(DocumentError):
+    """The runner's own typed arguments refuse `action_args`."""
+
+    code = "E-ACTION-ARGS"
+
+
+class ClusterEmpty(DocumentError):
+    """Discovery answered, and the cluster has no running node."""
+
+    code = "E-CLUSTER-EMPTY"
+
+
+class NodeUnknown(DocumentError):
+    """A node that the document names is neither discovered nor ever registered."""
+
+    code = "E-NODE-UNKNOWN"
+
+
+class NotFound(OperatorError):
+    """There is no such thing."""
+
+    code = "E-NOT-FOUND"
+    exit_code = 3
+
+
+class TaskUnknown(NotFound):
+    """No plan, no tombstone, no refusal under that id."""
+
+    code = "E-TASK-UNKNOWN"
+
+
+class RefusedByState(OperatorError):
+    """The thing is there, but its state forbids this; nothing was changed."""
+
+    code = "E-STATE"
+    exit_code = 4
+
+
+class TaskExists(RefusedByState):
+    """The id is taken by a task with other content."""
+
+    code = "E-TASK-EXISTS"
+
+
+class TaskEnded(RefusedByState):
+    """The task has ended; what is over cannot be changed."""
+
+    code = "E-TASK-ENDED"
+
+
+class NodeActing(RefusedByState):
+    """The node is in an attempt right now."""
+
+    code = "E-NODE-ACTING"
+
+
+class NotPermitted(OperatorError):
+    """Rights or an allow list forbid it."""
+
+    code = "E-DENIED"
+    exit_code = 6
+
+
+class ActionForbidden(NotPermitted):
+    """The action is installed, and this node's allow list does not name it."""
+
+    code = "E-ACTION-FORBIDDEN"
+
+
+class ClusterForeign(NotPermitted):
+    """The assignment is for a cluster that this node does not belong to."""
+
+    code = "E-CLUSTER-FOREIGN"
+
+
+# --- nobody must act -------------------------------------------------------------------------------------
+
+
+class TransientError(TaskermanError):
+    """The outside world did not answer; the same call may succeed later."""
+
+    exit_code = 5
+
+
+class CoordinationUnavailable(TransientError):
+    """ZooKeeper cannot be reached; a read was not answered."""
+
+    code = "E-ZK"
+
+
+class AnswerUnknown(CoordinationUnavailable):
+    """A write got no answer. It happened, or did not, or still will: settle it with a fence write, never guess."""
+
+
+class QueuesUnavailable(TransientError):
+    """SQS cannot be reached or refuses for now."""
+
+    code = "E-SQS"
+
+
+class Ec2Unavailable(TransientError):
+    """EC2 cannot be reached or refuses for now."""
+
+    code = "E-EC2"
+
+
+class DiscoveryFailed(TransientError):
+    """Discovery could not say what the cluster is: never the same as an empty cluster."""
+
+    code = "E-DISCOVERY"
+
+
+# --- this process must stop ------------------------------------------------------------------------------
+
+
+class StopNow(TaskermanError):
+    """Going on would break a promise."""
+
+    exit_code = 4
+
+
+class Fenced(StopNow):
+    """Another incarnation of this node's agent has started, or the node was declared gone."""
+
+    code = "E-FENCED"
+
+
+class LayoutUnsupported(StopNow):
+    """The tree in ZooKeeper has a layout that this build does not speak."""
+
+    code = "E-LAYOUT"
+
+
+class Bug(TaskermanError):
+    """An invariant of ours does not hold. The message says which, and on what."""
+
+    code = "E-BUG"

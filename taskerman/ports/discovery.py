@@ -1,0 +1,26 @@
+"""What a cluster is: its running nodes and where they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+from taskerman.model.cluster import Node
+
+__all__ = ["Discovery"]
+
+
+class Discovery(Protocol):
+    """Answers from a source of truth outside Taskerman. An error is an error, never an empty cluster."""
+
+    def nodes(self, cluster: str) -> Sequence[Node]:
+        """Every *running* node of `cluster` (`kind:name`), each once, in no particular order.
+
+        Raises `DiscoveryFailed` when the source does not answer, answers partly, or refuses. An answer that the
+        cluster has no running node is an empty sequence; whoever plans refuses that.
+        """
+        ...
+
+    def known(self, nodes: Collection[str]) -> Sequence[Node]:
+        """Those of the node ids that the source knows and that run. Raises `DiscoveryFailed`."""
+        ...
