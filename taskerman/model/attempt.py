@@ -1,0 +1,80 @@
+"""An attempt: one run of a runner for an assignment, and what is recorded of it while it lasts."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field, JsonValue
+
+from taskerman.model.base import Noun
+from taskerman.model.ids import AttemptId, ClusterName, NodeId, TaskId, attempt_id
+from taskerman.model.slot import Slot, SlotState
+
+__all__ = ["Attempt", "NodeRecord", "Phase", "Result"]
+
+
+class Phase(StrEnum):
+    """Where an attempt is."""
+
+    WAITING = "waiting"
+    PRE_CHECK = "pre_check"
+    EXECUTE_ACTION = "execute_action"
+    SETTLING = "settling"
+    POST_CHECK = "post_check"
+    ENDED = "ended"
+
+
+class Attempt(Noun):
+    """The attempt that a node is in. `k`: the how-manieth that counts, from 1. `scopes`: where its slots are.
+
+    `inherited`: the state of the kept slot that it took over, if the node had one.
+    """
+
+    id: AttemptId
+    task: TaskId
+    cluster: ClusterName
+    k: int = Field(ge=1)
+    cap: int = Field(ge=1)
+    scopes: tuple[str, ...]
+    inherited: SlotState | None = None
+
+    def slot(self, node: NodeId, state: SlotState = SlotState.ACTING) -> Slot:
+        """Its slot, the same in each of its scopes."""
+        return Slot(node=node, cap=self.cap, state=state)
+
+
+class NodeRecord(Noun):
+    """`/nodes/<n>`: everything that makes a node act goes through its version.
+
+    `epoch`: the incarnation of the agent. `takes`: attempts ever taken; never goes back. `journal`: uuid of the
+    agent's journal. `revoke`: the attempt that a person asked to stop. `gone`: proved terminated; nothing starts.
+    """
+
+    v: Literal[1] = 1
+    epoch: int = Field(default=0, ge=0)
+    takes: int = Field(default=0, ge=0)
+    journal: str = ""
+    attempt: Attempt | None = None
+    revoke: AttemptId | None = None
+    gone: bool = False
+
+    def next_attempt(self, node: NodeId, task: TaskId) -> AttemptId:
+        """The id that the next take of this node gets."""
+        return attempt_id(task, node, self.takes + 1)
+
+
+class Result(Noun):
+    """What the child wrote of its action: the file that settles a crash."""
+
+    v: Literal[1] = 1
+    attempt: AttemptId
+    phase: Literal["execute_action"] = "execute_action"
+    status: Literal["ok", "error", "timeout", "killed"]
+    exit: int | None = None
+    error: str = ""
+    saved: dict[str, JsonValue] = Field(default_factory=dict)
+    began: str = ""
+    ended: str = ""
+    max_rss_bytes: int = 0
+    tail: str = ""

@@ -1,0 +1,107 @@
+"""The plan: the nodes that a task chose, fixed for ever. It is the custody of the work."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from typing import Any, Literal
+
+from pydantic import Field, JsonValue
+
+from taskerman.errors import Bug
+from taskerman.model.base import Noun, Timestamp
+from taskerman.model.ids import ClusterName, NodeId, Owner, TaskId
+from taskerman.model.task import TaskDocument
+
+__all__ = ["LANE", "Accepted", "ClusterRecord", "OpenTask", "Plan", "PlannedNode", "Refusal"]
+
+LANE = "0"
+"""The one lane of a task whose nodes all have the same scopes."""
+
+
+class PlannedNode(Noun):
+    """One node of the plan. `rank`: its place in the order of the plan, from 0."""
+
+    id: NodeId
+    source: Literal["ec2", "given"]
+    rank: int = Field(ge=0)
+    lane: str = LANE
+    scopes: tuple[str, ...]
+    az: str = ""
+
+
+class Accepted(Noun):
+    """What acceptance filled in; it stands beside the document, whose hash is of what was received."""
+
+    at: Timestamp
+    not_after: Timestamp
+
+
+class Plan(Noun):
+    """`/tasks/<t>`: written once, create-if-absent, never changed."""
+
+    v: Literal[1] = 1
+    doc: dict[str, JsonValue]
+    hash: str
+    accepted: Accepted
+    cap: int = Field(ge=1)
+    nodes: tuple[PlannedNode, ...] = Field(min_length=1)
+
+    @property
+    def task(self) -> TaskDocument:
+        """The document, validated."""
+        return TaskDocument.model_validate_json(json.dumps(self.doc))
+
+    def node(self, node: NodeId) -> PlannedNode | None:
+        """The planned node of that id, if it is in the plan."""
+        return next((planned for planned in self.nodes if planned.id == node), None)
+
+    def assignment(self, node: NodeId) -> dict[str, Any]:
+        """The document with `destnode` filled in: what the node's runner sees, in the shape of the wire."""
+        return {**self.doc, "destnode": node}
+
+    def pack(self) -> bytes:
+        """Compressed JSON, for a record that may name ten thousand nodes."""
+        return zlib.compress(self.to_json(), 6)
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Plan:
+        """The plan that `pack` wrote."""
+        try:
+            return cls.model_validate_json(zlib.decompress(data))
+        except (zlib.error, ValueError) as error:
+            raise Bug(f"A plan cannot be read: {error}") from error
+
+
+class OpenTask(Noun):
+    """The header of an open task in its cluster: what others must know of it, without reading its plan."""
+
+    v: Literal[1] = 1
+    task: TaskId
+    owner: Owner
+    cap: int
+    max_failures: int
+
+
+class ClusterRecord(Noun):
+    """`/clusters/<c>`: checked by every take of the cluster."""
+
+    v: Literal[1] = 1
+    size: int | None = None
+
+
+class Refusal(Noun):
+    """`/refused/<sha256>`: a body that was not accepted, and why."""
+
+    v: Literal[1] = 1
+    sha256: str
+    code: str
+    reason: str
+    at: Timestamp
+    queue: str
+    body: str
+    body_bytes: int
+    body_truncated: bool
+    cluster_name: ClusterName | None = None
+    task_id: TaskId | None = None
+    dead_letter: Literal["owed", "sent", "discarded"] = "owed"

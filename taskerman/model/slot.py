@@ -1,0 +1,66 @@
+"""A slot: one node's place in a scope. Its name says all that admission needs."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field
+
+from taskerman.errors import Bug
+from taskerman.model.base import Noun, Timestamp
+from taskerman.model.ids import AttemptId, NodeId, TaskId
+
+__all__ = ["ScopeRecord", "Slot", "SlotNote", "SlotState"]
+
+
+class SlotState(StrEnum):
+    """Why the node may be unhealthy: an attempt acts on it, or one ended and left it so."""
+
+    ACTING = "acting"
+    UNSAFE = "unsafe"
+    LOST = "lost"
+
+    @property
+    def kept(self) -> bool:
+        """Kept slots are the open breaker of their cluster."""
+        return self is not SlotState.ACTING
+
+
+class Slot(Noun):
+    """`<node>~<cap>~<state>` below a scope. `cap`: the concurrency that its task promised."""
+
+    node: NodeId
+    cap: int = Field(ge=1)
+    state: SlotState
+
+    @property
+    def name(self) -> str:
+        """Its name in the scope."""
+        return f"{self.node}~{self.cap}~{self.state.value}"
+
+    @classmethod
+    def parse(cls, name: str) -> Slot:
+        """The slot of that name. What cannot be read is a bug: skipping it would free a place that is taken."""
+        try:
+            node, cap, state = name.split("~")
+            return cls(node=node, cap=int(cap), state=SlotState(state))
+        except ValueError as error:
+            raise Bug(f"{name!r} below a scope is not a slot: {error}") from error
+
+
+class SlotNote(Noun):
+    """The data of a slot, for people."""
+
+    v: Literal[1] = 1
+    task: TaskId
+    attempt: AttemptId
+    at: Timestamp
+    why: str = ""
+
+
+class ScopeRecord(Noun):
+    """`/scopes/<s>`. Its version is the lock: every take rewrites it unchanged. `capacity` None: a cluster's scope."""
+
+    v: Literal[1] = 1
+    capacity: int | None = None

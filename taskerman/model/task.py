@@ -1,0 +1,255 @@
+"""The task document, as it travels, and the control record that says whether its task may go on."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any, Literal, NoReturn
+
+from pydantic import Field, JsonValue, ValidationError, field_validator, model_validator
+
+from taskerman.errors import (
+    DocumentError,
+    DocumentFieldInvalid,
+    DocumentIdInvalid,
+    DocumentNotJson,
+    DocumentTooLarge,
+    DocumentVersionUnsupported,
+)
+from taskerman.model.base import Noun, Timestamp, parse_json_object
+from taskerman.model.ids import ActionName, ClusterName, NodeId, Owner, TaskId
+
+__all__ = [
+    "MAX_DOCUMENT_BYTES",
+    "ActionTraits",
+    "FailureArgs",
+    "FailureMark",
+    "LeaseArgs",
+    "TaskControl",
+    "TaskDocument",
+    "TaskState",
+    "TaskermanParams",
+    "TimeoutArgs",
+    "WhenLost",
+    "WorkqueueArgs",
+    "parse_task_document",
+]
+
+MAX_DOCUMENT_BYTES = 64 * 1024
+
+WhenLost = Literal["verify", "retry", "never"]
+MAX_NODES = 10_000
+
+
+class WorkqueueArgs(Noun):
+    """How often to try again. `retry_count`: attempts after the first."""
+
+    retry_count: int = Field(default=3, ge=0, le=100)
+
+
+class LeaseArgs(Noun):
+    """How many at once. `concurrency`: a count, or a percentage of the discovered cluster such as "10%"."""
+
+    concurrency: int | str = 1
+
+    @field_validator("concurrency")
+    @classmethod
+    def _count_or_percentage(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and not 1 <= value <= MAX_NODES:
+            raise ValueError(f"{value} is not a count of nodes (1 to {MAX_NODES:,})")
+        if isinstance(value, str) and not re.fullmatch(r"([1-9][0-9]?|100)%", value):
+            raise ValueError(f'{value[:20]!r} is neither a count such as 2 nor a percentage such as "10%" (1% to 100%)')
+        return value
+
+
+class TimeoutArgs(Noun):
+    """How long the phases may take, in whole seconds.
+
+    `soft_s`: then the action is asked to stop and clean up. `hard_s`: then everything it started is killed; default
+    soft + 120. `settle_s`: how long post_check is asked again before the node counts as unsafe.
+    """
+
+    soft_s: int = Field(default=1800, ge=1, le=7 * 86400)
+    hard_s: int | None = Field(default=None, ge=1, le=8 * 86400)
+    settle_s: int = Field(default=600, ge=0, le=86400)
+
+    @model_validator(mode="after")
+    def _hard_is_not_before_soft(self) -> TimeoutArgs:
+        if self.hard_s is not None and self.hard_s < self.soft_s:
+            raise ValueError(f"hard_s ({self.hard_s}) is before soft_s ({self.soft_s})")
+        return self
+
+    @property
+    def hard(self) -> timedelta:
+        """The hard limit, with its default filled in."""
+        return timedelta(seconds=self.soft_s + 120 if self.hard_s is None else self.hard_s)
+
+
+class FailureArgs(Noun):
+    """When to stop. `max_failures`: nodes that may fail before the task halts. `when_lost`: absent = the runner's."""
+
+    max_failures: int = Field(default=0, ge=0, le=MAX_NODES)
+    when_lost: WhenLost | None = None
+
+
+class TaskermanParams(Noun):
+    """The optional groups; every one has defaults."""
+
+    action_args: dict[str, JsonValue] = Field(default_factory=dict)
+    workqueue_args: WorkqueueArgs = WorkqueueArgs()
+    lease_args: LeaseArgs = LeaseArgs()
+    timeout_args: TimeoutArgs = TimeoutArgs()
+    failure_args: FailureArgs = FailureArgs()
+
+
+class TaskDocument(Noun):
+    """One firing: what must happen to a cluster. The wire format of the global queue, version 1.
+
+    `limit`: on how many nodes the task acts in all; absent = on all of them. `nodes`: non-empty skips discovery.
+    `destnode`: empty here; filled in on the node, where the document becomes an assignment.
+    """
+
+    action: ActionName
+    version: float
+    limit: int | None = Field(default=None, ge=1, le=MAX_NODES)
+    cluster_name: ClusterName
+    discovery: Literal["aws_tags"] = "aws_tags"
+    owner: Owner
+    task_id: TaskId
+    taskerman_params: TaskermanParams = TaskermanParams()
+    nodes: tuple[NodeId, ...] = Field(default=(), max_length=MAX_NODES)
+    destnode: Literal[""] = ""
+    scheduled_for: Timestamp | None = None
+    not_after: Timestamp | None = None
+
+    @model_validator(mode="after")
+    def _one_way_to_say_it(self) -> TaskDocument:
+        if len(set(self.nodes)) != len(self.nodes):
+            raise ValueError("nodes names a node twice")
+        if self.nodes and isinstance(self.taskerman_params.lease_args.concurrency, str):
+            raise ValueError("a percentage is of the discovered cluster; with nodes given, concurrency is a count")
+        return self
+
+
+class ActionTraits(Noun):
+    """What a runner declares of one action.
+
+    `when_lost`: what to do when nobody can say whether the action happened. `reboots`: a changed boot id after the
+    action began means that it happened.
+    """
+
+    when_lost: WhenLost = "verify"
+    reboots: bool = False
+
+
+class TaskState(StrEnum):
+    """Whether attempts of the task may be taken: only while it is open."""
+
+    PARKED = "parked"
+    OPEN = "open"
+    HALTED = "halted"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    CLOSING = "closing"
+
+
+class FailureMark(StrEnum):
+    """How a node stands in the failure budget: it will be tried again, or not."""
+
+    RETRYING = "retrying"
+    FINAL = "final"
+
+
+class TaskControl(Noun):
+    """`/tasks/<t>/ctl`: checked by every take, so whoever changes it stops what was not yet taken.
+
+    `failed`: nodes that use the failure budget. `excused`: those that a person forgave on resume.
+    `wait_until`: a runner said that the whole cluster must wait. `why`: of the last change, for people.
+    """
+
+    v: Literal[1] = 1
+    state: TaskState = TaskState.OPEN
+    failed: dict[NodeId, FailureMark] = Field(default_factory=dict)
+    excused: tuple[NodeId, ...] = ()
+    wait_until: Timestamp | None = None
+    why: str = ""
+
+    def counted(self) -> frozenset[NodeId]:
+        """The nodes that use the budget now."""
+        return frozenset(self.failed) - frozenset(self.excused)
+
+    def final(self) -> frozenset[NodeId]:
+        """Those of them that will not be tried again by themselves."""
+        return frozenset(n for n in self.counted() if self.failed[n] is FailureMark.FINAL)
+
+
+# --- reading a document ----------------------------------------------------------------------------------
+
+_ID_FIELDS = frozenset({"task_id", "nodes", "destnode", "owner", "cluster_name", "action"})
+
+
+def parse_task_document(body: str | bytes) -> tuple[TaskDocument, dict[str, Any]]:
+    """The document in `body`, and the JSON object as received (what the hash is made of).
+
+    Raises the `DocumentError` that names the field or thing, the reason and the next step. Never raises anything
+    else, whatever `body` is.
+    """
+    raw = body.encode("utf-8", "surrogatepass") if isinstance(body, str) else body
+    if len(raw) > MAX_DOCUMENT_BYTES:
+        raise DocumentTooLarge(
+            f"The document has {len(raw):,} bytes; at most {MAX_DOCUMENT_BYTES:,} are accepted.",
+            next_step="Put large arguments into an object store and name their address in action_args.",
+        )
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DocumentNotJson(
+            f"The document is not UTF-8 (byte {error.start}).", next_step="Encode it as UTF-8."
+        ) from None
+    received = parse_json_object(text)
+    _check_version(received)
+    if "task_id" not in received:
+        raise DocumentIdInvalid(
+            "The document has no task_id.",
+            next_step="Use `taskerman submit`, which draws one before it sends, or give it one that is yours alone.",
+        )
+    try:
+        return TaskDocument.model_validate_json(text), received
+    except ValidationError as error:
+        _raise_named(error)
+
+
+def _check_version(received: dict[str, Any]) -> None:
+    version = received.get("version")
+    if version is None:
+        raise DocumentVersionUnsupported("The document has no version.", next_step='Write "version": 1.2.')
+    if isinstance(version, bool) or not isinstance(version, int | float) or not 1 <= version < 2:
+        raise DocumentVersionUnsupported(
+            f"version {version!r} is not spoken here; this build speaks 1.x.",
+            next_step="Upgrade the routers first, then emit the newer format.",
+        )
+
+
+def _raise_named(error: ValidationError) -> NoReturn:
+    problems = []
+    ids = False
+    for problem in error.errors(include_url=False, include_context=False):
+        path = [str(part) for part in problem["loc"]]
+        field = ".".join(path) or "document"
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            message = "unknown field"
+        elif problem["type"] == "missing":
+            message = "required, and missing"
+        elif problem["type"] == "string_pattern_mismatch" and path[0] in _ID_FIELDS:
+            ids = True
+            message = f"{problem['input']!r:.80} is not a safe id (letters, digits, _ and -, at most 63)"
+        line = f"{field}: {message}"
+        if line not in problems:
+            problems.append(line)
+    shown = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
+    kind: type[DocumentError] = DocumentIdInvalid if ids else DocumentFieldInvalid
+    raise kind(
+        f"The document cannot be accepted: {shown}.", next_step="`taskerman schema task` prints every field."
+    ) from None
