@@ -1,0 +1,54 @@
+"""Clusters that a test declares, and a source of truth that fails when a test says so."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from taskerman.errors import DiscoveryFailed
+from taskerman.model.cluster import Node
+
+__all__ = ["MemoryDiscovery"]
+
+
+class MemoryDiscovery:
+    """The `Discovery` of a test: what `declare` said, or the error that `fail` set."""
+
+    def __init__(self, clusters: Mapping[str, Iterable[Node]] | None = None) -> None:
+        """`clusters`: the running nodes by cluster name (`kind:name`)."""
+        self._clusters = {name: tuple(nodes) for name, nodes in (clusters or {}).items()}
+        self._failure: str | None = None
+        self.questions = 0
+        """How often it was asked, answered or not."""
+
+    def declare(self, cluster: str, nodes: Iterable[Node]) -> None:
+        """From now on `cluster` has exactly these running nodes; none makes it an empty cluster."""
+        self._clusters[cluster] = tuple(nodes)
+
+    def stop(self, node: str) -> None:
+        """The node does not run any more, in any cluster."""
+        self._clusters = {cluster: tuple(n for n in nodes if n.id != node) for cluster, nodes in self._clusters.items()}
+
+    def fail(self, why: str = "the source does not answer") -> None:
+        """Every question from now on raises `DiscoveryFailed`, until `recover`."""
+        self._failure = why
+
+    def recover(self) -> None:
+        """Answer again."""
+        self._failure = None
+
+    def nodes(self, cluster: str) -> Sequence[Node]:
+        """See `Discovery.nodes`."""
+        self._ask(f"the nodes of {cluster}")
+        return self._clusters.get(cluster, ())
+
+    def known(self, nodes: Collection[str]) -> Sequence[Node]:
+        """See `Discovery.known`."""
+        self._ask(f"{len(nodes)} nodes by id")
+        wanted = set(nodes)
+        found = {node.id: node for group in self._clusters.values() for node in group if node.id in wanted}
+        return tuple(found.values())
+
+    def _ask(self, what: str) -> None:
+        self.questions += 1
+        if self._failure is not None:
+            raise DiscoveryFailed(f"Cannot discover {what}: {self._failure}.", next_step="It is asked again.")
