@@ -1,0 +1,1 @@
+"""The daemon on a node: takes its node's tasks, waits its turn, runs the runner, records the outcome."""

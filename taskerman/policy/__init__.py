@@ -1,0 +1,1 @@
+"""The decisions: pure functions of values, with now and dice among the arguments."""

@@ -1,0 +1,1 @@
+"""Listeners: logs and metrics of events. Nothing here changes what happens."""

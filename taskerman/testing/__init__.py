@@ -1,0 +1,1 @@
+"""Public in-memory fakes with fault injection, held to the same contract suites as the adapters."""

@@ -1,0 +1,17 @@
+"""What holds for every test: which of them need real parts, and the fixtures that several folders share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+REAL_FOLDERS = (HERE / "integration", HERE / "acceptance")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All of `integration` and `acceptance` is `real`; in `contract`, only the parameters that say so."""
+    for item in items:
+        if any(item.path.is_relative_to(folder) for folder in REAL_FOLDERS):
+            item.add_marker(pytest.mark.real)

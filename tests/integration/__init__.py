@@ -1,0 +1,1 @@
+"""Promises that stand on real parts: servers and processes on this machine."""

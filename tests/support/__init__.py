@@ -1,0 +1,1 @@
+"""What tests stand on: real parts on loopback, and those who watch them. No test lives here."""

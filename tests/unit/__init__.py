@@ -1,0 +1,1 @@
+"""Promises of one module, in memory: no process, no socket."""

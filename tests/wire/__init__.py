@@ -1,0 +1,1 @@
+"""Golden documents: what is written today is read for ever."""
