@@ -4,12 +4,16 @@ The contract is ZooKeeper's, no more and no less, so that the protocol is writte
 and on the in-memory one alike. What it promises:
 
 - a commit is atomic and linearizable; all of its checks hold at one instant, or nothing of it happens;
+- within one commit each operation sees what the earlier ones did, and the first that cannot be done refuses all;
 - versions of a record rise by one with every set; a record created anew starts at 0;
 - an ephemeral record vanishes some time after its session ended, never before; no write of an ended session that
   creates one is applied;
 - reads may be old; versions in a commit decide;
-- a watch fires at most once, after the change, and again for every reason that makes it unreliable (a lost
-  connection, an ended session): whoever is woken reads again.
+- a watch fires at most once: after the change, or, when the connection or the session was lost in between, as soon
+  as the client is connected again: whoever is woken reads again. A wake without a visible change is allowed. After
+  `close()` nobody is woken.
+
+Paths are absolute, without a trailing slash; only a sequential create may end in one ("/audit/" + ten digits).
 """
 
 from __future__ import annotations
@@ -19,7 +23,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from taskerman.errors import Bug
+
 __all__ = [
+    "MOST_BYTES",
     "Check",
     "Children",
     "Committed",
@@ -38,7 +45,12 @@ __all__ = [
     "Stat",
     "Tree",
     "Wake",
+    "refuse_unsendable",
 ]
+
+MOST_BYTES = 1_000_000
+"""The most that the operations of one commit may weigh together. ZooKeeper drops the connection of a client that
+sends more than 1 MiB (its `jute.maxbuffer`) without a word of why, so such a commit would stay unknown for ever."""
 
 Wake = Callable[[], None]
 """Called on the tree's own thread: it must not block and must not call the tree. The same callable given for one
@@ -115,7 +127,8 @@ Read = Get | Exists | Children
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """Create a record. `sequence`: the tree appends ten digits that rise within the parent."""
+    """Create a record. `sequence`: the tree appends ten digits: how many children the parent has ever been given,
+    those without a sequence too. They rise, have gaps, and never go back while the parent lives."""
 
     path: str
     data: bytes = b""
@@ -158,22 +171,45 @@ class Refusal(Enum):
     NODE_EXISTS = "node exists"
     NO_NODE = "no node"
     NOT_EMPTY = "not empty"
+    NO_CHILDREN_FOR_EPHEMERALS = "no children for ephemerals"
 
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """All of it happened. One result an operation: a Create's path, a Set's Stat, None for the others."""
+    """All of it happened. One result an operation: a Create's path (with its digits), a Set's Stat as it was right
+    after that operation, None for the others."""
 
     results: tuple[str | Stat | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Nothing of it happened. `index`, `path`: the operation that was refused."""
+    """Nothing of it happened. `index`, `path`: the first operation that was refused, its path as it was given."""
 
     why: Refusal
     index: int
     path: str
+
+
+def refuse_unsendable(ops: Sequence[Op]) -> None:
+    """Raise `Bug` for a commit that no implementation sends: empty, too large, or with a malformed path.
+
+    Every implementation calls this first, so that what passes on one passes on all.
+    """
+    if not ops:
+        raise Bug("A commit without operations was asked for.")
+    weight = 0
+    for op in ops:
+        path = op.path
+        if isinstance(op, Create) and op.sequence:
+            path += "0"
+        if not path.startswith("/") or "//" in path or (path != "/" and path.endswith("/")):
+            raise Bug(f"The path {op.path!r} of a {type(op).__name__} is malformed.")
+        if path == "/" and isinstance(op, Create | Delete):
+            raise Bug(f"A {type(op).__name__} of the root was asked for.")
+        weight += len(op.path.encode()) + (len(op.data) if isinstance(op, Create | Set) else 0) + 64
+    if weight > MOST_BYTES:
+        raise Bug(f"A commit of {weight} bytes was asked for (first path {ops[0].path}); at most {MOST_BYTES} go.")
 
 
 class Link(Enum):
@@ -197,7 +233,10 @@ class Tree(Protocol):
 
     @property
     def session(self) -> int | None:
-        """The id of the living session; None while there is none that this client knows to be connected."""
+        """The id of the living session (`Stat.owner` of its ephemeral records).
+
+        None while there is none that this client knows to be connected. It changes when a session was lost.
+        """
         ...
 
     @property
@@ -206,13 +245,17 @@ class Tree(Protocol):
         ...
 
     def on_link(self, listener: Callable[[Link], None]) -> None:
-        """Be told of every change of `link`, on the tree's thread: do not block, do not call the tree."""
+        """Be told of every change of `link`, on the tree's thread: do not block, do not call the tree.
+
+        A lost session shows as ENDED and then, when the client has got itself a new one, UP.
+        """
         ...
 
     def read(self, *reads: Read) -> tuple[Record | Stat | Names | None, ...]:
-        """Answer all reads, in order, in one trip. They are not one snapshot: each may see a later state.
+        """Answer all reads, in order. They are not one snapshot: each may see a later state than the one before.
 
-        Raises `CoordinationUnavailable` when any of them gets no answer.
+        One trip, whatever their number (and one more when a watched `Get` finds nothing). While the link is down it
+        waits for it, within the call's timeout. Raises `CoordinationUnavailable` when any of them gets no answer.
         """
         ...
 
@@ -228,14 +271,15 @@ class Tree(Protocol):
         """Do all of `ops`, or nothing.
 
         Raises `AnswerUnknown` when no answer came: it may have happened, may still happen, or never will. Never
-        repeated by the implementation. One request to the servers, however many operations.
+        repeated by the implementation. One request to the servers, however many operations. Raises `NotPermitted`,
+        and `Bug` for what `refuse_unsendable` refuses; nothing of it happened then.
         """
         ...
 
     def ensure(self, *paths: str) -> None:
         """Create persistent empty records and their parents where they are absent. Idempotent and repeatable.
 
-        Raises `CoordinationUnavailable`.
+        One trip when all are there. Raises `CoordinationUnavailable`, `NotPermitted`.
         """
         ...
 
