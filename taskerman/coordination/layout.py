@@ -1,0 +1,177 @@
+"""Where everything stands in the tree, and how records are read. The only module that knows a path."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from taskerman.errors import Bug, LayoutUnsupported
+from taskerman.model.base import Noun
+from taskerman.model.hold import LAYOUT, Control
+from taskerman.model.ids import ClusterName, NodeId, TaskId
+from taskerman.model.slot import ScopeRecord, Slot
+from taskerman.ports.tree import Record
+
+__all__ = [
+    "AUDIT",
+    "CLUSTERS",
+    "CONTROL",
+    "NODES",
+    "REFUSED",
+    "SCOPES",
+    "SCOPE_DATA",
+    "TASKS",
+    "WAITS",
+    "check_layout",
+    "cluster",
+    "cluster_paths",
+    "control",
+    "decode",
+    "end",
+    "ends",
+    "entry_name",
+    "line",
+    "lines",
+    "node",
+    "open_task",
+    "open_tasks",
+    "progress",
+    "progresses",
+    "refused",
+    "scope",
+    "slot",
+    "slots",
+    "task",
+]
+
+CONTROL = "/control"
+CLUSTERS = "/clusters"
+SCOPES = "/scopes"
+NODES = "/nodes"
+TASKS = "/tasks"
+REFUSED = "/refused"
+AUDIT = "/audit"
+WAITS = "/waits"
+
+SCOPE_DATA = ScopeRecord().to_json()
+
+_PRIORITY = 4
+"""The place of the default priority in an open task's name; lower names go first."""
+
+N = TypeVar("N", bound=Noun)
+
+
+def cluster(name: ClusterName) -> str:
+    """The cluster's record."""
+    return f"{CLUSTERS}/{name}"
+
+
+def open_tasks(name: ClusterName) -> str:
+    """The parent of the cluster's open tasks; its children sort oldest first."""
+    return f"{CLUSTERS}/{name}/open"
+
+
+def open_task(name: ClusterName) -> str:
+    """What a new open task is created under, as a sequence: the order of tasks."""
+    return f"{open_tasks(name)}/{_PRIORITY}."
+
+
+def scope(name: str) -> str:
+    """A scope; its children are slots only."""
+    return f"{SCOPES}/{name}"
+
+
+def slot(scope_name: str, held: Slot) -> str:
+    """One slot."""
+    return f"{SCOPES}/{scope_name}/{held.name}"
+
+
+def slots(names: tuple[str, ...]) -> tuple[Slot, ...]:
+    """The slots that the children of a scope are."""
+    return tuple(Slot.parse(name) for name in names)
+
+
+def node(name: NodeId) -> str:
+    """The node's record."""
+    return f"{NODES}/{name}"
+
+
+def task(name: TaskId) -> str:
+    """The plan."""
+    return f"{TASKS}/{name}"
+
+
+def control(name: TaskId) -> str:
+    """The task's control record."""
+    return f"{TASKS}/{name}/ctl"
+
+
+def lines(name: TaskId) -> str:
+    """The parent of the task's lanes."""
+    return f"{TASKS}/{name}/line"
+
+
+def line(name: TaskId, lane: str) -> str:
+    """One lane's line; its children sort in the order in which they go."""
+    return f"{TASKS}/{name}/line/{lane}"
+
+
+def entry_name(*, first: bool, deferrals: int, rank: int) -> str:
+    """`<f><dd>.<rrrrr>`: a retried node first, then by deferrals, then by rank. Its end is the node's own."""
+    return f"{0 if first else 1}{min(deferrals, 99):02d}.{rank:05d}"
+
+
+def progresses(name: TaskId) -> str:
+    """The parent of what is known of assignments without an end."""
+    return f"{TASKS}/{name}/progress"
+
+
+def progress(name: TaskId, node_id: NodeId) -> str:
+    """How far one assignment is."""
+    return f"{TASKS}/{name}/progress/{node_id}"
+
+
+def ends(name: TaskId) -> str:
+    """The parent of the recorded outcomes."""
+    return f"{TASKS}/{name}/end"
+
+
+def end(name: TaskId, node_id: NodeId) -> str:
+    """The recorded outcome of one assignment."""
+    return f"{TASKS}/{name}/end/{node_id}"
+
+
+def refused(sha256: str) -> str:
+    """The record of a document that was not accepted."""
+    return f"{REFUSED}/{sha256}"
+
+
+def cluster_paths(name: ClusterName) -> tuple[str, ...]:
+    """Parents that must be there before anything of the cluster is written."""
+    return (CLUSTERS, SCOPES, NODES, TASKS, REFUSED, AUDIT, cluster(name), open_tasks(name), scope(name))
+
+
+def decode(kind: type[N], record: Record, path: str) -> N:
+    """The noun in `record`. What cannot be read stops this process: guessing would break a promise."""
+    try:
+        return kind.model_validate_json(record.data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        if first["loc"] == ("v",):
+            raise LayoutUnsupported(
+                f"{path} was written by another version of Taskerman.", next_step="Upgrade this one."
+            ) from None
+        raise Bug(f"{path} does not hold a {kind.__name__}: {first['loc']} {first['msg']}") from error
+
+
+def check_layout(record: Record | None) -> Control:
+    """The installation's control record. Raises `LayoutUnsupported` when there is none that we understand."""
+    if record is None:
+        raise LayoutUnsupported("ZooKeeper holds no Taskerman installation.", next_step="Create it: `taskerman init`.")
+    found = decode(Control, record, CONTROL)
+    if found.layout != LAYOUT:
+        raise LayoutUnsupported(
+            f"The tree has layout {found.layout}; this build speaks {LAYOUT}.", next_step="Upgrade this build."
+        )
+    return found

@@ -1,0 +1,172 @@
+"""The router's moves: PLAN, what remains to be rung, CLOSE, and the record of what was refused.
+
+Every one may be repeated by any router at any time; none needs to know whether it is the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from enum import Enum, auto
+
+from taskerman.coordination import layout
+from taskerman.errors import AnswerUnknown, TaskExists
+from taskerman.model.hold import Control
+from taskerman.model.ids import ClusterName, NodeId, TaskId
+from taskerman.model.plan import ClusterRecord, OpenTask, Plan, Refusal
+from taskerman.model.task import TaskControl
+from taskerman.ports.tree import Check, Children, Committed, Create, Delete, Exists, Get, Names, Set, Stat, Tree
+
+__all__ = ["Published", "RouterMoves"]
+
+_TRIES = 3
+
+
+class Published(Enum):
+    """What became of a plan."""
+
+    NEW = auto()
+    THERE = auto()  # the same document was planned before: go on from that plan
+
+
+class RouterMoves:
+    """What a router does to the tree. Keeps nothing; safe to use from several threads."""
+
+    def __init__(self, tree: Tree) -> None:
+        """`tree` is open, or is opened by the first move's caller."""
+        self._tree = tree
+
+    def installation(self) -> Control:
+        """The installation's control record. Raises `LayoutUnsupported` when there is none."""
+        return layout.check_layout(self._tree.get(layout.CONTROL))
+
+    def plan(self, task: TaskId) -> Plan | None:
+        """The plan of `task`, after a sync: None means that there was none when this was called."""
+        self._tree.sync(layout.task(task))
+        record = self._tree.get(layout.task(task))
+        return None if record is None else Plan.unpack(record.data)
+
+    def publish(self, plan: Plan) -> Published:
+        """PLAN: write it unless the task has one. A lost answer needs no fence: it is create-if-absent.
+
+        Raises `TaskExists` when the id is taken by another document, `AnswerUnknown` when nobody answers.
+        """
+        document = plan.task
+        name = document.task_id
+        self._prepare(document.cluster_name, plan)
+        header = OpenTask(
+            task=name,
+            owner=document.owner,
+            cap=plan.cap,
+            max_failures=document.taskerman_params.failure_args.max_failures,
+        )
+        ops = [
+            Create(layout.task(name), plan.pack()),
+            Create(layout.control(name), TaskControl().to_json()),
+            Create(layout.lines(name)),
+            *(Create(layout.line(name, lane)) for lane in sorted({node.lane for node in plan.nodes})),
+            Create(layout.progresses(name)),
+            Create(layout.ends(name)),
+            Create(layout.open_task(document.cluster_name), header.to_json(), sequence=True),
+        ]
+        for last in (*[False] * (_TRIES - 1), True):
+            try:
+                if isinstance(self._tree.commit(ops), Committed):
+                    return Published.NEW
+                break
+            except AnswerUnknown:
+                if last:
+                    raise
+        there = self.plan(name)
+        if there is None or there.hash != plan.hash:
+            raise TaskExists(
+                f"Task {name} exists with other content"
+                + (f" ({there.hash[:19]} there, {plan.hash[:19]} here)." if there else "."),
+                next_step="Give the new task an id of its own.",
+            )
+        return Published.THERE
+
+    def registered(self, nodes: Collection[NodeId]) -> set[NodeId]:
+        """Those whose agent ever registered."""
+        asked = sorted(nodes)
+        found = self._tree.read(*(Exists(layout.node(n)) for n in asked))
+        return {n for n, stat in zip(asked, found, strict=True) if stat is not None}
+
+    def unended(self, plan: Plan) -> Sequence[NodeId]:
+        """The nodes of `plan` without a recorded outcome, in rank order: those to ring."""
+        names = self._tree.children(layout.ends(plan.task.task_id))
+        ended = set(names.names) if names else set()
+        return [node.id for node in plan.nodes if node.id not in ended]
+
+    def refuse(self, refusal: Refusal) -> Refusal:
+        """Record a document that was not accepted; the record that stands is returned. Idempotent."""
+        self._tree.ensure(layout.REFUSED)
+        path = layout.refused(refusal.sha256)
+        self._tree.commit([Create(path, refusal.to_json())])
+        record = self._tree.get(path)
+        return refusal if record is None else layout.decode(Refusal, record, path)
+
+    def announced(self, sha256: str) -> None:
+        """Note that the dead letter of a refused document was sent. Idempotent."""
+        path = layout.refused(sha256)
+        record = self._tree.get(path)
+        if record is None:
+            return
+        refusal = layout.decode(Refusal, record, path)
+        if refusal.dead_letter == "owed":
+            sent = refusal.model_copy(update={"dead_letter": "sent"})
+            self._tree.commit([Set(path, sent.to_json(), record.stat.version)])
+
+    def close_ended(self) -> Sequence[TaskId]:
+        """CLOSE, as a sweep: remove the open entries of tasks of which every node has an end. Safe at any time.
+
+        The control record is read before the ends are counted, and checked: a redrive in between changes it.
+        """
+        closed: list[TaskId] = []
+        clusters = self._tree.children(layout.CLUSTERS)
+        for name in clusters.names if clusters else ():
+            closed += self._close_in(name)
+        return closed
+
+    def _close_in(self, cluster: ClusterName) -> Sequence[TaskId]:
+        parent = layout.open_tasks(cluster)
+        entries = self._tree.children(parent)
+        closed = []
+        for entry in entries.names if entries else ():
+            path = f"{parent}/{entry}"
+            record = self._tree.get(path)
+            if record is None:
+                continue
+            task = layout.decode(OpenTask, record, path).task
+            control, ends, plan = self._tree.read(
+                Get(layout.control(task)), Children(layout.ends(task)), Get(layout.task(task))
+            )
+            if control is None or plan is None or not isinstance(ends, Names):
+                continue
+            assert not isinstance(control, Stat | Names)
+            assert not isinstance(plan, Stat | Names)
+            if len(ends.names) < len(Plan.unpack(plan.data).nodes):
+                continue
+            done = self._tree.commit([Check(layout.control(task), control.stat.version), Delete(path)])
+            if isinstance(done, Committed):
+                closed.append(task)
+        return closed
+
+    def _prepare(self, cluster: ClusterName, plan: Plan) -> None:
+        """Parents of the plan. The records below them are only created, never set: repeating it is harmless."""
+        found = self._tree.read(
+            Get(layout.CONTROL),
+            Exists(layout.TASKS),
+            Exists(layout.cluster(cluster)),
+            Exists(layout.open_tasks(cluster)),
+            Exists(layout.scope(cluster)),
+        )
+        control = found[0]
+        assert not isinstance(control, Stat | Names)
+        layout.check_layout(control)
+        if all(found):
+            return
+        self._tree.ensure(layout.CLUSTERS, layout.SCOPES, layout.NODES, layout.TASKS, layout.AUDIT)
+        self._tree.commit([Create(layout.cluster(cluster), ClusterRecord().to_json())])
+        for scope in sorted({scope for node in plan.nodes for scope in node.scopes}):
+            self._tree.commit([Create(layout.scope(scope), layout.SCOPE_DATA)])
+        self._tree.ensure(layout.open_tasks(cluster))

@@ -1,0 +1,91 @@
+"""Routing: which nodes a task acts on, in which order, how many at once. Decided once, and fixed in the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from taskerman.errors import ClusterEmpty, DocumentFieldInvalid, NodeUnknown
+from taskerman.model.cluster import Node
+from taskerman.model.plan import Accepted, Plan, PlannedNode
+from taskerman.model.task import TaskDocument
+
+__all__ = ["NOT_AFTER", "choose", "deadline", "make_plan"]
+
+NOT_AFTER = timedelta(days=7)
+
+
+def deadline(task: TaskDocument, sent_at: datetime) -> datetime:
+    """When the task is over, whatever happened: its own `not_after`, else 7 days after it was *sent*.
+
+    Counted from the message's own time and not from acceptance: else a late copy would be young again.
+    """
+    return task.not_after or sent_at + NOT_AFTER
+
+
+def choose(task: TaskDocument, discovered: Sequence[Node], *, registered: Collection[str] = ()) -> list[Node]:
+    """The nodes of the task in the order of their ranks: by (AZ, id), so that one AZ is done before the next.
+
+    `discovered`: the running nodes of its cluster. `registered`: ids of `task.nodes` whose agents have ever
+    registered. With `nodes` in the document those are taken, in the same order, and each must be known.
+    Raises `ClusterEmpty`, `NodeUnknown`.
+    """
+    if task.nodes:
+        by_id = {node.id: node for node in discovered}
+        unknown = [n for n in task.nodes if n not in by_id and n not in registered]
+        if unknown:
+            raise NodeUnknown(
+                f"nodes names {', '.join(unknown[:5])}, which neither discovery nor any agent knows.",
+                next_step=f"Check the ids, and that the instances of {task.cluster_name} run and are tagged.",
+            )
+        nodes = [by_id.get(n) or Node(id=n) for n in task.nodes]
+    else:
+        if not discovered:
+            raise ClusterEmpty(
+                f"{task.cluster_name} has no running node.",
+                next_step="Check the cluster's name and the tags of its instances.",
+            )
+        nodes = list({node.id: node for node in discovered}.values())
+    nodes.sort(key=lambda node: (node.az, node.id))
+    return nodes[: task.limit]
+
+
+def make_plan(
+    task: TaskDocument,
+    received: Mapping[str, Any],
+    digest: str,
+    discovered: Sequence[Node],
+    *,
+    registered: Collection[str] = (),
+    sent_at: datetime,
+    now: datetime,
+) -> Plan:
+    """The plan of `task`. `received`: the JSON object as it came, `digest` its hash.
+
+    A percentage of the *discovered* cluster, before `limit`, becomes a count: rounded down, at least 1.
+    Raises `ClusterEmpty`, `NodeUnknown`, `DocumentFieldInvalid`.
+    """
+    nodes = choose(task, discovered, registered=registered)
+    known = {node.id for node in discovered}
+    concurrency = task.taskerman_params.lease_args.concurrency
+    if isinstance(concurrency, str):
+        if task.nodes:
+            raise DocumentFieldInvalid("A percentage is of the discovered cluster, and nodes are given.")
+        concurrency = max(1, len({n.id for n in discovered}) * int(concurrency.removesuffix("%")) // 100)
+    return Plan(
+        doc=dict(received),
+        hash=digest,
+        accepted=Accepted(at=now, not_after=deadline(task, sent_at)),
+        cap=concurrency,
+        nodes=tuple(
+            PlannedNode(
+                id=node.id,
+                source="ec2" if node.id in known else "given",
+                rank=rank,
+                scopes=(task.cluster_name,),
+                az=node.az,
+            )
+            for rank, node in enumerate(nodes)
+        ),
+    )
