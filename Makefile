@@ -1,0 +1,72 @@
+# The one door. `make` lists what there is; CONTRIBUTING.md says when to use what.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LOCK := requirements.lock
+READY := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help env services demo check format test acceptance bench lock clean
+
+help: ## This list
+	@echo "Taskerman: make <target>"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+env: $(READY) ## The virtual environment .venv, from the lock file; instant when nothing changed
+
+# uv installs in seconds what takes pip most of a minute; it is taken from the same lock, under its own hash. Where it
+# has no build for this machine, or cannot reach what pip is configured for, pip does it alone. `install` and not
+# `sync`: what a developer added for a day stays.
+$(READY): $(LOCK) pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"Taskerman needs Python 3.11 or newer; {sys.executable} is {v[0]}.{v[1]}. Name another one: make PYTHON=python3.12")'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "This Python has no venv module. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@test -x $(BIN)/python || { echo "making $(VENV)"; rm -rf $(VENV); $(PYTHON) -m venv $(VENV); }
+	@echo "installing from $(LOCK)"
+	@export PIP_DISABLE_PIP_VERSION_CHECK=1; \
+	if sed -n '/^uv==/,/[^\\]$$/p' $(LOCK) > $(VENV)/uv.lock && \
+		$(BIN)/pip install --quiet --require-hashes --only-binary uv -r $(VENV)/uv.lock && \
+		$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r $(LOCK); then :; \
+	else echo "uv cannot do it here; pip takes about a minute"; \
+		sed '/^uv==/,/[^\\]$$/d' $(LOCK) > $(VENV)/pip.lock && \
+		$(BIN)/pip install --quiet --require-hashes -r $(VENV)/pip.lock; fi
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+services: ## ZooKeeper and Redis for `make test` (Debian and root: installs them; elsewhere: says what to install)
+	@sh tests/install-services
+
+demo: env ## A rolling restart on this machine, and one that stops by itself; needs no service
+	@$(BIN)/taskerman demo
+
+check: env ## Linters, types, import contracts, and every test that needs nothing but Python (about a minute)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
+	$(BIN)/pytest -q -m "not real"
+
+format: env ## Let ruff mend what it can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+test: env services ## Everything: also real ZooKeeper and Redis, processes and faults
+	$(BIN)/pytest
+
+acceptance: env services ## Only the shipped commands against real clusters, with faults
+	$(BIN)/pytest tests/acceptance
+
+bench: env services ## Measure what the README promises about speed
+	$(BIN)/python benchmarks/rolling.py
+
+lock: env ## Make the lock file anew from pyproject.toml: names, versions and hashes, and no address
+	$(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes --no-header --no-annotate \
+		--no-emit-index-url --no-emit-find-links --python-version 3.11 --extra dev \
+		--output-file $(LOCK) pyproject.toml
+	@! grep -nE '^[^#]*(://|@ |file:|--(index|extra|find|trusted))' $(LOCK) || \
+		{ echo "$(LOCK) names an address; it must be good on every machine"; exit 1; }
+
+clean: ## Remove the environment and what tools left behind
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
