@@ -1,0 +1,16 @@
+"""The process that runs one attempt, and goes on without its agent once the action has begun.
+
+There are two processes in it. The **keeper** leads the session, adopts every orphan, enforces the timeouts, owns the
+output and writes the result; it never runs a line of a runner's code, so that nothing a runner does can disarm it.
+The **worker** is forked from it, imports the runner and runs one hook at a time. Neither knows queues, slots or
+policy: the agent tells the keeper what to do next, over a pipe, and is told what came of it.
+
+This package is imported once an attempt by the child, so it imports little; see `keeper` for the promises.
+"""
+
+from __future__ import annotations
+
+__all__ = ["ABORT_SECONDS"]
+
+ABORT_SECONDS = 30.0
+"""How long a runner's `abort()` may take in a fresh process, after its action had to be killed."""

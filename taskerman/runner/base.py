@@ -1,0 +1,149 @@
+"""The base class of every runner, how one is found, and how its arguments are checked.
+
+A runner says how one thing is done to one node. It does not choose nodes, does not retry, does not wait for its turn
+and does not decide what a failure means: all of that is done for it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from taskerman.errors import ActionArgsInvalid, ActionUnknown
+from taskerman.runner.checks import Check, Recovered
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from taskerman.runner.context import Context
+
+__all__ = ["ActionInterrupted", "TaskRunner", "load_runner", "validate_args"]
+
+
+class ActionInterrupted(BaseException):
+    """Raised inside `execute_action` when its soft timeout is over or a person stops it: clean up and let it pass.
+
+    Not an `Exception`, so that `except Exception` in a runner does not swallow it. It is raised once; `finally`
+    blocks may take until the hard timeout.
+    """
+
+
+class TaskRunner(ABC):
+    """How one thing is done to one node. The hooks take no arguments: `self.ctx` and `self.args` have everything.
+
+    The order is pre_check, execute_action, post_check; each may run in a process of its own, minutes apart, so what a
+    later hook must know goes through `ctx.save`. A hook that raises has failed; nothing needs to be caught for us.
+
+    Whatever the action starts has ended when the action ends: processes that are left over (in the background,
+    daemonized, in a session of their own) are killed before post_check and named in the log. A service is therefore
+    restarted through the machine's service manager (`systemctl restart ...`), never as a child of the action.
+    """
+
+    Args: ClassVar[type[BaseModel] | None] = None
+    """The model of `action_args`. Unknown keys are refused. Declare `args: Args` beside it for the type checker."""
+
+    when_lost: ClassVar[Literal["verify", "retry", "never"]] = "verify"
+    """What to do when nobody can say whether the action happened: ask `recover` and then `post_check`; act again
+    (only for actions that may be repeated); or ask nobody and leave it to a person."""
+
+    reboots: ClassVar[bool] = False
+    """The action ends by rebooting the machine: a changed boot id means that it happened."""
+
+    description: ClassVar[str] = ""
+    """What the action does to a node, in one line, for people."""
+
+    ctx: Context
+    args: BaseModel | None
+
+    def __init__(self, ctx: Context) -> None:
+        """`ctx`: this attempt. Do nothing slow here: it runs before the node's turn has come.
+
+        Raises `ActionArgsInvalid` when the assignment's `action_args` do not fit `Args`.
+        """
+        self.ctx = ctx
+        self.args = validate_args(type(self), ctx.args)
+
+    @abstractmethod
+    def pre_check(self) -> Check:
+        """Whether to act on this node now. Looks, and changes nothing. May be asked many times."""
+
+    @abstractmethod
+    def execute_action(self) -> None:
+        """Do it. Returning means done; raising means failed. `ActionInterrupted` may be raised at any point."""
+
+    @abstractmethod
+    def post_check(self) -> Check:
+        """Whether the node is well now, whoever made it so: also asked after a failed action, and repeatedly.
+
+        Looks, changes nothing, and must not sleep: answer `Wait` and be asked again.
+        """
+
+    def recover(self) -> Recovered:
+        """Whether the action happened, asked when no end of it was recorded. "The node is well" is no answer."""
+        return Recovered.UNKNOWN
+
+    def abort(self) -> None:
+        """Stop what goes on without the action's process (a job inside the datastore, a unit that systemd runs).
+
+        Called after an action was interrupted and cleaned up, and, in a new process and for at most 30 s, after one
+        that was killed. May be called when there is nothing to stop, and twice.
+        """
+        return
+
+
+def load_runner(target: str) -> type[TaskRunner]:
+    """The class that `target` (`module:Class`) names. What importing its module raises is passed on.
+
+    Raises `ActionUnknown` when there is no such class, or it is not a `TaskRunner`.
+    """
+    module, _, name = target.partition(":")
+    if not module or not name:
+        raise ActionUnknown(f"{target!r} does not name a runner.", next_step="Write module:Class.")
+    found = getattr(importlib.import_module(module), name, None)
+    if not isinstance(found, type) or not issubclass(found, TaskRunner):
+        what = "is not there" if found is None else "is not a TaskRunner"
+        raise ActionUnknown(
+            f"The runner {target!r} {what}.", next_step="Check the entry point under taskerman.runners."
+        )
+    return found
+
+
+def validate_args(runner: type[TaskRunner], args: Mapping[str, object]) -> BaseModel | None:
+    """`args` as an instance of the runner's `Args`, strictly from JSON; None for a runner without arguments.
+
+    Raises `ActionArgsInvalid`, which names each field and what is wrong with it.
+    """
+    model = runner.Args
+    if model is None:
+        if args:
+            raise _invalid(runner, [f"{key}: unknown argument; this action takes none" for key in sorted(args)])
+        return None
+    from pydantic import ValidationError  # noqa: PLC0415  (only a runner with typed arguments pays for it)
+
+    # Pydantic ignores unknown keys by default, and an argument with a typing error in its name must not be ignored.
+    known = {n for name, field in model.model_fields.items() for n in (name, field.alias) if n is not None}
+    unknown = [] if model.model_config.get("extra") == "allow" else sorted(set(args) - known)
+    problems = [f"{key}: unknown argument" for key in unknown]
+    try:
+        valid = model.model_validate_json(json.dumps(dict(args)), strict=True)
+    except ValidationError as error:
+        for problem in error.errors(include_url=False, include_context=False):
+            name = ".".join(str(part) for part in problem["loc"]) or "action_args"
+            if problem["type"] == "extra_forbidden" and len(problem["loc"]) == 1:
+                continue  # said above, in the same words for every model
+            message = problem["msg"].removeprefix("Value error, ")
+            problems.append(f"{name}: {'required, and missing' if problem['type'] == 'missing' else message}")
+    if problems:
+        raise _invalid(runner, problems)
+    return valid
+
+
+def _invalid(runner: type[TaskRunner], problems: list[str]) -> ActionArgsInvalid:
+    fields = ", ".join(runner.Args.model_fields) if runner.Args is not None else ""
+    return ActionArgsInvalid(
+        f"action_args are not accepted: {'; '.join(problems[:20])}.",
+        next_step=f"Known arguments: {fields}." if fields else "Leave action_args empty.",
+    )

@@ -1,0 +1,99 @@
+"""Running one command so that nothing it prints is lost or kept in memory, and nothing it does can hang the runner.
+
+Apart from the context because it is the only part that needs the `subprocess` module.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+
+__all__ = ["stream"]
+
+GRACE_SECONDS = 5.0
+CHUNK = 64 * 1024
+
+
+def stream(
+    argv: Sequence[str],
+    *,
+    timeout: timedelta | None,
+    env: Mapping[str, str] | None,
+    cwd: str | os.PathLike[str] | None,
+    write: Callable[[bytes], None],
+    tail_bytes: int,
+) -> tuple[int | None, bytes, str]:
+    """Run `argv` to its end: (exit code or None, the last `tail_bytes` of its output, why there is no code).
+
+    Whatever interrupts it (a timeout, an exception raised by a signal) ends the command's process group first.
+    """
+    give_up_at = None if timeout is None else time.monotonic() + timeout.total_seconds()
+    try:
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=None if env is None else {**os.environ, **env},
+            cwd=cwd,
+            process_group=0,
+            bufsize=0,
+        )
+    except OSError as error:
+        return None, b"", f"cannot be started: {error.strerror}: {error.filename}"
+    assert process.stdout is not None
+    tail = b""
+    with process.stdout as output:
+        handle = os.pidfd_open(process.pid)
+        try:
+            os.set_blocking(output.fileno(), False)
+            poll = select.poll()
+            poll.register(output.fileno(), select.POLLIN)
+            poll.register(handle, select.POLLIN)
+            while True:
+                left = None if give_up_at is None else give_up_at - time.monotonic()
+                if left is not None and left <= 0:
+                    _end_group(process, handle)
+                    seconds = timeout.total_seconds() if timeout is not None else 0
+                    return None, tail, f"took longer than {seconds:g} s and was ended"
+                ready = dict(poll.poll(None if left is None else max(1, int(left * 1000))))
+                if output.fileno() in ready:
+                    chunk = output.read(CHUNK)
+                    if chunk:
+                        write(chunk)
+                        tail = (tail + chunk)[-tail_bytes:] if len(chunk) < tail_bytes else chunk[-tail_bytes:]
+                        continue  # the exit is looked at only when everything printed so far was read
+                    if chunk == b"":
+                        poll.unregister(output.fileno())  # closed its output and goes on
+                if handle in ready:
+                    return process.wait(), tail, ""
+        except BaseException:
+            _end_group(process, handle)
+            raise
+        finally:
+            os.close(handle)
+
+
+def _end_group(process: subprocess.Popen[bytes], handle: int) -> None:
+    """SIGTERM to the whole group, SIGKILL after the grace; returns when the command itself has ended.
+
+    The command is reaped last: until then its number, and so the group's, cannot be given to anybody else.
+    """
+    _signal_group(process, signal.SIGTERM)
+    try:
+        select.select([handle], [], [], GRACE_SECONDS)
+    finally:
+        _signal_group(process, signal.SIGKILL)  # also what the command had started and left behind in its group
+        process.wait()
+
+
+def _signal_group(process: subprocess.Popen[bytes], signum: int) -> None:
+    try:
+        os.killpg(process.pid, signum)
+    except ProcessLookupError:
+        return
