@@ -35,5 +35,5 @@ def draw_task_id() -> TaskId:
 
 
 def attempt_id(task: TaskId, node: NodeId, takes: int) -> AttemptId:
-    """`<task>.<node>.<takes>`: `takes` is raised by every take of that node and never goes back, so ids never repeat."""
+    """`<task>.<node>.<takes>`; every take of a node raises `takes`, which never goes back: ids never repeat."""
     return f"{task}.{node}.{takes}"

@@ -1,0 +1,192 @@
+"""END: how an attempt, or an assignment that never began, gets its recorded outcome. One transaction each.
+
+Retried for ever by the agent: the journal has the ending before the first try, and nothing else starts on the node
+before it is committed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from taskerman.coordination import layout
+from taskerman.coordination.node_moves import NodeMoves, Over
+from taskerman.coordination.snapshot import as_names, as_record
+from taskerman.errors import AnswerUnknown, Bug
+from taskerman.model.assignment import Progress
+from taskerman.model.attempt import Attempt
+from taskerman.model.outcome import DeadLetterState, End, Outcome
+from taskerman.model.plan import OpenTask, Plan
+from taskerman.model.slot import SlotNote, SlotState
+from taskerman.model.task import TaskControl, TaskState
+from taskerman.policy.conclusion import Conclusion, Ending, Pace, conclude
+from taskerman.ports.tree import Check, Children, Committed, Create, Delete, Exists, Get, Op, Set, Stat, Tree
+
+__all__ = ["Dice", "end_attempt", "end_waiting"]
+
+
+@dataclass(frozen=True, slots=True)
+class Dice:
+    """What an ending needs of the world: the time, and one throw in [0, 1)."""
+
+    now: datetime
+    throw: float
+    pace: Pace = field(default_factory=Pace)
+
+
+def end_attempt(moves: NodeMoves, plan: Plan, attempt: Attempt, ending: Ending, dice: Dice) -> Conclusion | None:
+    """Record how `attempt` ended. None: an earlier call of this incarnation already did, and its answer was lost.
+
+    Raises `CoordinationUnavailable` (call again), `Fenced` (another incarnation has it now).
+    """
+    while True:
+        record = moves.refresh()
+        if record.attempt is None or record.attempt.id != attempt.id:
+            return None
+        conclusion, ops = _end(moves, plan, attempt, ending, dice)
+        try:
+            done = moves.tree.commit(ops)
+        except AnswerUnknown:
+            if moves.fence():
+                continue  # it did not happen, and cannot any more
+            if moves.record.attempt is None:
+                return conclusion
+            continue
+        if isinstance(done, Committed):
+            moves.version += 1
+            moves.record = record.model_copy(update={"attempt": None, "revoke": None, "journal": moves.journal})
+            return conclusion
+
+
+def _end(moves: NodeMoves, plan: Plan, attempt: Attempt, ending: Ending, dice: Dice) -> tuple[Conclusion, list[Op]]:
+    task, node = attempt.task, moves.node
+    document = plan.task
+    ctl, progress, cluster, ends = moves.tree.read(
+        Get(layout.control(task)),
+        Get(layout.progress(task, node)),
+        Get(layout.cluster(attempt.cluster)),
+        Exists(layout.ends(task)),
+    )
+    found_ctl, found_progress, found_cluster = as_record(ctl), as_record(progress), as_record(cluster)
+    if found_ctl is None or found_progress is None or found_cluster is None or not isinstance(ends, Stat):
+        raise Bug(f"Attempt {attempt.id} ends, and its task has no control or progress record.")
+    control = layout.decode(TaskControl, found_ctl, layout.control(task))
+    conclusion = conclude(
+        ending,
+        attempt=attempt,
+        node=node,
+        progress=layout.decode(Progress, found_progress, layout.progress(task, node)),
+        control=control,
+        retry_count=document.taskerman_params.workqueue_args.retry_count,
+        max_failures=document.taskerman_params.failure_args.max_failures,
+        now=dice.now,
+        dice=dice.throw,
+        pace=dice.pace,
+    )
+    free = moves.record.model_copy(update={"attempt": None, "revoke": None, "journal": moves.journal})
+    ops: list[Op] = [Set(layout.node(node), free.to_json(), moves.version)]
+    if conclusion.end is not None:
+        ops.append(Create(layout.end(task, node), conclusion.end.to_json()))
+        ops.append(Delete(layout.progress(task, node), found_progress.stat.version))
+    elif conclusion.progress is not None:
+        ops.append(Set(layout.progress(task, node), conclusion.progress.to_json(), found_progress.stat.version))
+    ops += _slots(attempt, moves, conclusion.keep, ending, dice.now)
+    closing = conclusion.end is not None and ends.children + 1 == len(plan.nodes)
+    if conclusion.control is not None or closing:
+        # The last end also writes the control record: two ends that both believe to be the last cannot both pass.
+        ops.append(Set(layout.control(task), (conclusion.control or control).to_json(), found_ctl.stat.version))
+    if conclusion.keep is not None:
+        ops.append(Set(layout.cluster(attempt.cluster), found_cluster.data, found_cluster.stat.version))
+    if closing:
+        ops += close_ops(moves.tree, plan)
+    return conclusion, ops
+
+
+def _slots(attempt: Attempt, moves: NodeMoves, keep: SlotState | None, ending: Ending, now: datetime) -> list[Op]:
+    ops: list[Op] = []
+    for scope in attempt.scopes:
+        ops.append(Delete(layout.slot(scope, attempt.slot(moves.node))))
+        if keep is not None:
+            note = SlotNote(task=attempt.task, attempt=attempt.id, at=now, why=ending.reason)
+            ops.append(Create(layout.slot(scope, attempt.slot(moves.node, keep)), note.to_json()))
+    return ops
+
+
+def close_ops(tree: Tree, plan: Plan) -> list[Op]:
+    """CLOSE, for the move that writes the last end: delete the task's header among the open ones, if it is there."""
+    task = plan.task
+    parent = layout.open_tasks(task.cluster_name)
+    names = as_names(tree.read(Children(parent))[0])
+    for name in names.names if names else ():
+        path = f"{parent}/{name}"
+        record = tree.get(path)
+        if record is not None and layout.decode(OpenTask, record, path).task == task.task_id:
+            return [Delete(path)]
+    return []
+
+
+def end_waiting(
+    moves: NodeMoves, plan: Plan, outcome: Outcome | Over, *, reason: str, code: str = "", now: datetime
+) -> End | None:
+    """End this node's own assignment, which is not in an attempt: expired, cancelled, or rejected.
+
+    None: it had its end already, or what was read has changed; look again. It raises the node's count of takes, so
+    that the key of its dead letter is its own. Raises `CoordinationUnavailable`: call again.
+    """
+    task, node = plan.task.task_id, moves.node
+    record = moves.refresh()
+    if record.attempt is not None and record.attempt.task == task:
+        raise Bug(f"{node} ends its assignment of {task} beside attempt {record.attempt.id}.")
+    ctl, progress, ended, ends = moves.tree.read(
+        Get(layout.control(task)),
+        Get(layout.progress(task, node)),
+        Exists(layout.end(task, node)),
+        Exists(layout.ends(task)),
+    )
+    found_ctl, found_progress = as_record(ctl), as_record(progress)
+    if found_ctl is None or ended is not None or not isinstance(ends, Stat):
+        return None
+    control = layout.decode(TaskControl, found_ctl, layout.control(task))
+    final = _outcome(outcome)
+    if final is Outcome.CANCELLED and control.state is not TaskState.CANCELLED:
+        return None
+    known = layout.decode(Progress, found_progress, layout.progress(task, node)) if found_progress else Progress()
+    end = End(
+        outcome=final,
+        attempt=record.next_attempt(node, task),
+        attempts=known.k,
+        reason=reason,
+        code=code,
+        at=now,
+        dead_letter=DeadLetterState.OWED if final.owes_dead_letter else DeadLetterState.NONE,
+    )
+    moves.leave(task)
+    ops: list[Op] = [
+        Set(layout.node(node), record.model_copy(update={"takes": record.takes + 1}).to_json(), moves.version),
+        Check(layout.control(task), found_ctl.stat.version),
+        Create(layout.end(task, node), end.to_json()),
+    ]
+    if found_progress is not None:
+        ops.append(Delete(layout.progress(task, node), found_progress.stat.version))
+    if ends.children + 1 == len(plan.nodes):
+        ops[1] = Set(layout.control(task), found_ctl.data, found_ctl.stat.version)
+        ops += close_ops(moves.tree, plan)
+    try:
+        done = moves.tree.commit(ops)
+    except AnswerUnknown:
+        moves.fence()
+        return None
+    if not isinstance(done, Committed):
+        return None
+    moves.refresh()
+    return end
+
+
+def _outcome(outcome: Outcome | Over) -> Outcome:
+    match outcome:
+        case Over.CANCELLED:
+            return Outcome.CANCELLED
+        case Over.EXPIRED:
+            return Outcome.EXPIRED
+        case _:
+            return outcome
