@@ -6,6 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.aws import aws, local_cloud
+from tests.support.redis_fixtures import redis_cluster, witness
+
+__all__ = ["aws", "local_cloud", "redis_cluster", "witness"]
+
+pytest_plugins = ["tests.support.zookeeper"]
+
 HERE = Path(__file__).parent
 REAL_FOLDERS = (HERE / "integration", HERE / "acceptance")
 

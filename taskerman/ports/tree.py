@@ -45,6 +45,8 @@ __all__ = [
     "Stat",
     "Tree",
     "Wake",
+    "ancestors",
+    "parent_of",
     "refuse_unsendable",
 ]
 
@@ -191,6 +193,17 @@ class Refused:
     path: str
 
 
+def parent_of(path: str) -> str:
+    """`/a/b` -> `/a`; `/a` -> `/`; the parent of what a Create makes: `/a/` (sequential) -> `/a`."""
+    return path.rpartition("/")[0] or "/"
+
+
+def ancestors(path: str) -> tuple[str, ...]:
+    """Every record on the way, the record itself last: `/a/b` -> (`/a`, `/a/b`); `/` -> ()."""
+    names = [name for name in path.split("/") if name]
+    return tuple("/" + "/".join(names[: depth + 1]) for depth in range(len(names)))
+
+
 def refuse_unsendable(ops: Sequence[Op]) -> None:
     """Raise `Bug` for a commit that no implementation sends: empty, too large, or with a malformed path.
 
@@ -217,7 +230,7 @@ class Link(Enum):
 
     UP = "up"
     DOWN = "down"  # cut off; the session may live
-    ENDED = "ended"  # the session is gone, and all its ephemeral records will be
+    ENDED = "ended"  # the session is gone, and all its ephemeral records will be; also before `open`, after `close`
 
 
 class Tree(Protocol):

@@ -23,9 +23,10 @@ from taskerman.ports.tree import (
     Refused,
     Set,
     Stat,
+    parent_of,
 )
 
-__all__ = ["Event", "Records", "Watched", "ancestors", "parent_of"]
+__all__ = ["Event", "Records", "Watched"]
 
 
 class Watched(Enum):
@@ -41,17 +42,6 @@ class Event:
 
     kind: Watched
     path: str
-
-
-def parent_of(path: str) -> str:
-    """`/a/b` -> `/a`, `/a` -> `/`."""
-    return path.rpartition("/")[0] or "/"
-
-
-def ancestors(path: str) -> tuple[str, ...]:
-    """`/a/b/c` -> (`/a`, `/a/b`, `/a/b/c`); `/` -> ()."""
-    names = [name for name in path.split("/") if name]
-    return tuple("/" + "/".join(names[: depth + 1]) for depth in range(len(names)))
 
 
 @dataclass(slots=True)

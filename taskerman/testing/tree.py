@@ -34,9 +34,10 @@ from taskerman.ports.tree import (
     Refused,
     Stat,
     Wake,
+    ancestors,
     refuse_unsendable,
 )
-from taskerman.testing.records import Event, Records, Watched, ancestors
+from taskerman.testing.records import Event, Records, Watched
 
 __all__ = ["LateCommit", "LostAnswer", "MemoryServer", "MemoryTree"]
 
@@ -217,7 +218,7 @@ class MemoryTree:
         self._server = server
         self._session_id = 0
         self._open = False
-        self._link = Link.DOWN
+        self._link = Link.ENDED
         self._listeners: list[Callable[[Link], None]] = []
         self._watches: dict[Event, dict[Wake, None]] = {}
         self._lost: deque[tuple[LostAnswer, bool]] = deque()

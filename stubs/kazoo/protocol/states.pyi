@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import NamedTuple
 
 class KazooState:
@@ -24,6 +25,11 @@ class WatchedEvent(NamedTuple):
     type: str
     state: str
     path: str
+
+class Callback(NamedTuple):
+    type: str
+    func: Callable[..., object]
+    args: tuple[object, ...]
 
 class ZnodeStat(NamedTuple):
     czxid: int

@@ -1,0 +1,156 @@
+"""One kazoo client's life: connect, follow its link, keep watchers from being lost, end.
+
+It knows nothing of records. What it adds to kazoo: every wait has an end, a lost connection wakes its watchers once
+the client is back (kazoo does it when it loses it, when nobody can read yet), and a dead server costs a fraction of
+the session, not all of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from kazoo.client import KazooClient
+from kazoo.handlers.threading import SequentialThreadingHandler
+from kazoo.protocol.states import Callback, EventType, KazooState, WatchedEvent
+from kazoo.retry import KazooRetry
+
+from taskerman.errors import CoordinationUnavailable, UsageError
+from taskerman.ports.tree import Link, Wake
+
+__all__ = ["Connection", "Watcher"]
+
+_LOG = logging.getLogger(__name__)
+_LINKS = {KazooState.CONNECTED: Link.UP, KazooState.SUSPENDED: Link.DOWN, KazooState.LOST: Link.ENDED}
+
+
+class _Handler(SequentialThreadingHandler):
+    """kazoo gives a server that does not even answer a connect the whole session's time; then the session is over."""
+
+    def __init__(self, connect_s: float) -> None:
+        super().__init__()
+        self._connect_s = connect_s
+
+    def create_connection(
+        self, address: tuple[str, int], *, timeout: float | None = None, **options: object
+    ) -> socket.socket:
+        shorter = self._connect_s if timeout is None else min(timeout, self._connect_s)
+        return super().create_connection(address, timeout=shorter, **options)
+
+
+@dataclass(frozen=True, slots=True)
+class Watcher:
+    """What kazoo is given to call. Equal for equal wakes, because kazoo keeps *sets* of watchers per path."""
+
+    wake: Wake
+    owe: Callable[[Wake], None] = field(compare=False)
+
+    def __call__(self, event: WatchedEvent) -> None:
+        """On kazoo's callback thread. NONE says that kazoo lost the connection and forgot the watch."""
+        if event.type == EventType.NONE:
+            self.owe(self.wake)
+        else:
+            self.wake()
+
+
+class Connection:
+    """One session after the other on the same servers. Safe to use from several threads; not to be reopened."""
+
+    def __init__(self, hosts: str, session_timeout: timedelta, told: Callable[[Link], None]) -> None:
+        """`told`: of every change of the link, on kazoo's thread. Raises `UsageError` for malformed hosts."""
+        session_s = session_timeout.total_seconds()
+        retry = KazooRetry(max_tries=-1, delay=0.05, backoff=2, max_delay=min(0.5, session_s / 4))
+        self._handler = _Handler(connect_s=max(0.5, session_s / 4))
+        try:
+            self.client = KazooClient(hosts=hosts, timeout=session_s, connection_retry=retry, handler=self._handler)
+        except ValueError as error:
+            raise UsageError(
+                f"{hosts!r} is not a list of ZooKeeper servers ({error}).", next_step="Write host:port,host:port,..."
+            ) from error
+        self._hosts, self._told = hosts, told
+        self._changed = threading.Condition()
+        self._link = Link.DOWN
+        self._closed = False
+        self._owed: dict[Wake, None] = {}
+        self.client.add_listener(self._follow)
+
+    @property
+    def link(self) -> Link:
+        """How it stands now."""
+        return self._link
+
+    @property
+    def session(self) -> int | None:
+        """The session's id while the link is up."""
+        identity = self.client.client_id if self._link is Link.UP else None
+        return None if identity is None else identity[0]
+
+    def start(self, timeout: timedelta) -> None:
+        """Connect and wait for it. Raises `CoordinationUnavailable`; call `close` then."""
+        if not self.client.start_async().wait(timeout.total_seconds()):
+            raise CoordinationUnavailable(
+                f"No ZooKeeper server of {self._hosts} gave a session within {timeout.total_seconds():g} s.",
+                next_step="Check the hosts, and whether a server there has a quorum (`echo srvr | nc HOST PORT`).",
+            )
+
+    def wait_until_up(self, deadline: float) -> None:
+        """Wait for the link until `deadline` (monotonic). Raises `CoordinationUnavailable`.
+
+        A request that kazoo is given while it is not connected would lie in its queue beyond all our deadlines.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._link is Link.UP or self._closed, deadline - time.monotonic())
+            if self._link is not Link.UP:
+                raise CoordinationUnavailable(
+                    f"There is no connection to ZooKeeper at {self._hosts} ({self._link.value}).",
+                    next_step="It is tried again without an end; check the servers if it lasts.",
+                )
+
+    def watcher(self, wake: Wake) -> Watcher:
+        """What to give kazoo so that `wake` is called."""
+        return Watcher(wake, self._owe)
+
+    def dispatch(self, wake: Wake) -> None:
+        """Call `wake` on kazoo's callback thread."""
+        self._handler.dispatch_callback(Callback("watch", wake, ()))
+
+    def close(self) -> None:
+        """End the session and kazoo's threads. Idempotent; never raises. Not from kazoo's threads."""
+        with self._changed:
+            if self._closed:
+                return
+            self._closed = True
+            self._owed.clear()
+            self._changed.notify_all()
+        try:
+            self.client.stop()
+            self.client.close()
+        except Exception as error:  # kazoo's own clean-up fails in many ways, and nothing is left to be done
+            _LOG.warning("a ZooKeeper client did not end in order; its session will expire", exc_info=error)
+        if self._link is not Link.ENDED:
+            self._follow(KazooState.LOST)
+
+    def _owe(self, wake: Wake) -> None:
+        with self._changed:
+            if self._link is not Link.UP:
+                if not self._closed:
+                    self._owed[wake] = None
+                return
+        wake()
+
+    def _follow(self, state: str) -> None:
+        """On kazoo's connection thread: it must not block."""
+        with self._changed:
+            self._link = _LINKS[state]
+            owed: dict[Wake, None] = {}
+            if self._link is Link.UP:
+                owed, self._owed = self._owed, {}
+            self._changed.notify_all()
+        for wake in owed:
+            self.dispatch(wake)
+        self._told(_LINKS[state])
