@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import secrets
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import StringConstraints
+
+from taskerman.errors import UsageError
 
 __all__ = [
     "ActionName",
@@ -13,6 +17,7 @@ __all__ = [
     "ClusterName",
     "NodeId",
     "Owner",
+    "QueueNames",
     "TaskId",
     "attempt_id",
     "draw_task_id",
@@ -37,3 +42,31 @@ def draw_task_id() -> TaskId:
 def attempt_id(task: TaskId, node: NodeId, takes: int) -> AttemptId:
     """`<task>.<node>.<takes>`; every take of a node raises `takes`, which never goes back: ids never repeat."""
     return f"{task}.{node}.{takes}"
+
+
+@dataclass(frozen=True, slots=True)
+class QueueNames:
+    """The names of an installation's queues. SQS names end at 80 characters, so the prefix has at most 11."""
+
+    prefix: str = "taskerman"
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,10}", self.prefix):
+            raise UsageError(
+                f"The queue prefix {self.prefix!r} is not 1 to 11 letters, digits, - or _.",
+                next_step="Set TASKERMAN_QUEUE_PREFIX.",
+            )
+
+    @property
+    def tasks(self) -> str:
+        """The global queue."""
+        return f"{self.prefix}-tasks"
+
+    @property
+    def dead_letter(self) -> str:
+        """Where what cannot go on is announced."""
+        return f"{self.prefix}-dead-letter"
+
+    def node(self, node: NodeId) -> str:
+        """The queue of one node: its doorbell."""
+        return f"{self.prefix}-node-{node}"
