@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from taskerman.errors import NotFound
 from taskerman.ports.clock import Clock
-from taskerman.ports.queue import Delivery, Depth, Letter
+from taskerman.ports.queue import Delivery, Depth, Letter, check_body
 from taskerman.testing.clock import ManualClock
 
 __all__ = ["MemoryQueues"]
@@ -83,12 +83,15 @@ class MemoryQueues:
 
     def send(self, queue: str, body: str) -> None:
         """See `Queues.send`."""
+        check_body(body)
         with self._changed:
             self._find(queue).messages.append(_Message(body, self._clock.now(), self._clock.monotonic()))
             self._changed.notify_all()
 
     def send_each(self, letters: Sequence[Letter]) -> Sequence[Letter]:
         """See `Queues.send_each`."""
+        for letter in letters:
+            check_body(letter.body)
         refused = []
         for letter in letters:
             try:
@@ -121,7 +124,9 @@ class MemoryQueues:
     def delete(self, queue: str) -> None:
         """See `Queues.delete`."""
         with self._changed:
-            self._queues.pop(queue, None)
+            gone = self._queues.pop(queue, None)
+            if gone is not None:
+                gone.messages.clear()  # deliveries that are still about have nothing left to settle
             self._changed.notify_all()
 
     # --- what only a test may ask ------------------------------------------------------------------------

@@ -1,0 +1,118 @@
+"""Clusters as EC2 tells them: one tag on each instance, whose value is the cluster's name (`kind:name`).
+
+Discovery that is wrong is worse than none: a page that is missing would shrink a cluster and with it every percentage
+and guard that stands on its size. So whatever is not a whole, plain answer is an error here, never a smaller cluster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import timedelta
+from itertools import islice
+from typing import Any
+
+from pydantic import ValidationError
+
+from taskerman.adapters.aws import AWS_ERRORS, PATIENCE, Aws, Deadline, explain, persist
+from taskerman.errors import Bug, DiscoveryFailed, Ec2Unavailable
+from taskerman.model.cluster import Node
+
+__all__ = ["CLUSTER_TAG", "Ec2Discovery"]
+
+CLUSTER_TAG = "taskerman:cluster"
+PAGE = 1000
+IDS_A_QUESTION = 200  # EC2 takes at most so many values in one filter
+
+_ANSWER_TIMEOUT = timedelta(seconds=20)
+_RUNNING = "running"
+
+
+class Ec2Discovery:
+    """The `Discovery` of document field `aws_tags`. A node id is an instance id. Safe to use from several threads.
+
+    Needs the right `ec2:DescribeInstances` and no other. EC2 is eventually consistent: an instance may be missing for
+    some seconds after its start.
+    """
+
+    def __init__(
+        self, aws: Aws, *, cluster_tag: str = CLUSTER_TAG, patience: timedelta = PATIENCE, page: int = PAGE
+    ) -> None:
+        """`cluster_tag`: the key of the tag. `patience`: how long one page is asked for while EC2 throttles or is away.
+
+        `page`: instances a request, 5 to 1000.
+        """
+        self._aws = aws
+        self._cluster_tag = cluster_tag
+        self._patience = patience
+        self._page = page
+
+    def nodes(self, cluster: str) -> Sequence[Node]:
+        """See `Discovery.nodes`."""
+        if not cluster:
+            raise Bug("Discovery was asked for the cluster without a name, which would be any instance's.")
+        filters = {f"tag:{self._cluster_tag}": [cluster], "instance-state-name": [_RUNNING]}
+        found = self._instances(filters, what=f"the nodes of {cluster}")
+        # A filter's value is a pattern to EC2; the name is meant to the letter.
+        return _nodes(instance for instance in found if _tags(instance).get(self._cluster_tag) == cluster)
+
+    def known(self, nodes: Collection[str]) -> Sequence[Node]:
+        """See `Discovery.known`. Ids that EC2 never heard of are left out."""
+        remaining = iter(sorted(set(nodes)))
+        found: list[Node] = []
+        while some := list(islice(remaining, IDS_A_QUESTION)):
+            # By filter: the parameter InstanceIds fails as a whole for one unknown id.
+            filters = {"instance-id": some, "instance-state-name": [_RUNNING]}
+            found.extend(_nodes(self._instances(filters, what=f"{len(some)} nodes by their ids")))
+        return tuple(found)
+
+    def _instances(self, filters: Mapping[str, Sequence[str]], *, what: str) -> Iterator[Mapping[str, Any]]:
+        """Every running instance that EC2 names, page by page. Raises `DiscoveryFailed`, also in the middle."""
+        question: dict[str, Any] = {
+            "Filters": [{"Name": name, "Values": list(values)} for name, values in filters.items()],
+            "MaxResults": self._page,
+        }
+        seen: set[str] = set()
+        while True:
+            page = self._ask(question, what)
+            if "Reservations" not in page:
+                raise DiscoveryFailed(f"Cannot discover {what}: EC2's answer has no list of instances.")
+            for reservation in page["Reservations"]:
+                for instance in reservation["Instances"]:
+                    if instance["State"]["Name"] == _RUNNING:
+                        yield instance
+            token = page.get("NextToken")
+            if not token:
+                return
+            if token in seen:
+                raise DiscoveryFailed(f"Cannot discover {what}: EC2's pages go round in a circle.")
+            seen.add(token)
+            question["NextToken"] = token
+
+    def _ask(self, question: Mapping[str, Any], what: str) -> Mapping[str, Any]:
+        try:
+            client = self._aws.client("ec2", read_timeout=_ANSWER_TIMEOUT)
+            page: Mapping[str, Any] = persist(lambda: client.describe_instances(**question), Deadline(self._patience))
+        except AWS_ERRORS as error:
+            explained = explain(error, doing=f"discover {what}", unavailable=Ec2Unavailable)
+            raise DiscoveryFailed(explained.what, next_step=explained.next_step) from error
+        return page
+
+
+def _nodes(instances: Iterator[Mapping[str, Any]]) -> tuple[Node, ...]:
+    """Each once: an instance that changes while pages are read may stand on two of them."""
+    found: dict[str, Node] = {}
+    for instance in instances:
+        name = str(instance["InstanceId"])
+        try:
+            found[name] = Node(
+                id=name,
+                az=instance.get("Placement", {}).get("AvailabilityZone", ""),
+                address=instance.get("PrivateIpAddress", ""),
+            )
+        except ValidationError as error:
+            raise DiscoveryFailed(f"EC2 names an instance {name!r} that cannot be a node: {error}") from error
+    return tuple(found.values())
+
+
+def _tags(instance: Mapping[str, Any]) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in instance.get("Tags", ())}

@@ -1,0 +1,118 @@
+"""What every `Discovery` promises, asked of the one in memory and of EC2's tags alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import pytest
+
+from taskerman.adapters.aws import Aws
+from taskerman.adapters.ec2 import Ec2Discovery
+from taskerman.errors import DiscoveryFailed
+from taskerman.model.cluster import Node
+from taskerman.ports.discovery import Discovery
+from taskerman.testing.discovery import MemoryDiscovery
+from tests.support.aws import AZS, LocalCloud, unique
+
+
+@dataclass(frozen=True)
+class World:
+    """A source of truth and the hands that change it. `start(cluster, count)`, `stop(ids)`, `break_it()`."""
+
+    discovery: Discovery
+    start: Callable[[str, int], tuple[Node, ...]]
+    stop: Callable[[Sequence[str]], None]
+    break_it: Callable[[], Discovery]
+
+
+def memory_world() -> World:
+    discovery = MemoryDiscovery()
+
+    def start(cluster: str, count: int) -> tuple[Node, ...]:
+        nodes = [Node(id=unique(f"i-{n}"), az=AZS[n % 3], address=f"10.0.0.{n + 1}") for n in range(count)]
+        discovery.declare(cluster, nodes)
+        return tuple(sorted(nodes, key=lambda node: (node.az, node.id)))
+
+    def stop(nodes: Sequence[str]) -> None:
+        for node in nodes:
+            discovery.stop(node)
+
+    def break_it() -> Discovery:
+        discovery.fail()
+        return discovery
+
+    return World(discovery, start, stop, break_it)
+
+
+def ec2_world(request: pytest.FixtureRequest) -> World:
+    aws: Aws = request.getfixturevalue("aws")
+    cloud: LocalCloud = request.getfixturevalue("local_cloud")
+
+    def nowhere() -> Discovery:
+        closed = Aws(endpoint_url="http://127.0.0.1:9")
+        request.addfinalizer(closed.close)
+        return Ec2Discovery(closed, patience=timedelta())
+
+    return World(Ec2Discovery(aws), cloud.start_nodes, cloud.stop, nowhere)
+
+
+@pytest.fixture(params=["memory", pytest.param("ec2", marks=pytest.mark.real)])
+def world(request: pytest.FixtureRequest) -> World:
+    return memory_world() if request.param == "memory" else ec2_world(request)
+
+
+def by_place(nodes: Sequence[Node]) -> tuple[Node, ...]:
+    return tuple(sorted(nodes, key=lambda node: (node.az, node.id)))
+
+
+def test_a_cluster_is_its_running_nodes_with_zone_and_address_each_once(world: World) -> None:
+    cluster = f"demo:{unique('web')}"
+    nodes = world.start(cluster, 6)
+    world.start(f"demo:{unique('other')}", 3)
+    found = world.discovery.nodes(cluster)
+    assert by_place(found) == nodes
+    assert {node.az for node in found} == set(AZS)
+    assert all(node.address for node in found)
+
+
+def test_a_node_that_does_not_run_is_not_of_the_cluster(world: World) -> None:
+    cluster = f"demo:{unique('web')}"
+    nodes = world.start(cluster, 3)
+    world.stop([nodes[1].id])
+    assert by_place(world.discovery.nodes(cluster)) == (nodes[0], nodes[2])
+
+
+def test_a_cluster_without_running_nodes_is_an_empty_answer_and_no_error(world: World) -> None:
+    cluster = f"demo:{unique('web')}"
+    assert world.discovery.nodes(cluster) == ()
+    nodes = world.start(cluster, 1)
+    world.stop([nodes[0].id])
+    assert world.discovery.nodes(cluster) == ()
+
+
+def test_a_name_that_begins_alike_is_another_cluster(world: World) -> None:
+    name = f"demo:{unique('web')}"
+    world.start(name + "-2", 1)
+    assert world.discovery.nodes(name) == ()
+
+
+def test_known_nodes_are_those_that_run_whatever_their_cluster(world: World) -> None:
+    first = world.start(f"demo:{unique('web')}", 2)
+    second = world.start(f"demo:{unique('db')}", 1)
+    world.stop([first[0].id])
+    asked = [first[0].id, first[1].id, second[0].id, "i-0123456789abcdef0", "never-heard-of"]
+    assert by_place(world.discovery.known(asked)) == by_place([first[1], second[0]])
+
+
+def test_nobody_asked_for_is_nobody_known(world: World) -> None:
+    assert world.discovery.known([]) == ()
+
+
+def test_a_source_that_does_not_answer_is_an_error_and_never_an_empty_cluster(world: World) -> None:
+    broken = world.break_it()
+    with pytest.raises(DiscoveryFailed, match="demo:web"):
+        broken.nodes("demo:web")
+    with pytest.raises(DiscoveryFailed, match="by"):
+        broken.known(["i-1"])
