@@ -106,7 +106,8 @@ def start(spec: ChildSpec, directory: Path, on_report: OnReport) -> ChildProcess
 
     The child begins to import the runner at once and reports `Ready` or `Failed`; commands may be sent before that
     and wait for it. A second child of the same attempt (another check, after a restart of the agent) uses the same
-    directory: the log is continued, the result stays until a new action begins. Raises `OSError`.
+    directory: what was saved is there again, the log is continued, the result stays until a new action begins.
+    Raises `OSError`.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     document = {
@@ -114,6 +115,7 @@ def start(spec: ChildSpec, directory: Path, on_report: OnReport) -> ChildProcess
         "result_path": str(result_path(directory)),
         "log_path": str(log_path(directory)),
         **asdict(spec),
+        "saved": {**spec.saved, **read_saved(directory)},
     }
     spec_path = directory / "spec.json"
     spec_path.write_text(json.dumps(document), encoding="utf-8")

@@ -1,0 +1,364 @@
+"""The keeper: the process that stands between an attempt's code and everything else.
+
+It promises:
+- **The deadline holds.** At the hard deadline (CLOCK_BOOTTIME, so that neither a changed clock nor a suspended machine
+  moves it) everything that the action started is killed, in whatever session it hides, until nothing is left. No
+  signal but SIGKILL ends the keeper, and no code of a runner runs in it.
+- **An action that began is ended.** When the agent dies after "go", the action goes on; before it, and in a check,
+  everything ends with the agent.
+- **One result.** Every end of an action is written, whole or not at all, before it is reported. By then nothing of
+  the action is left running: what it leaves behind is killed and named in the log, so that the check that follows
+  sees the node as it will stay.
+- **Nothing is left** when the keeper exits. Only SIGKILL breaks this; then the worker dies with it, and the rest
+  carries the attempt's marker.
+
+It refuses to retry, to judge an answer, and to know what a slot is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from taskerman.child import ABORT_SECONDS
+from taskerman.child.action import ABORTED, TOO_LONG, Action
+from taskerman.child.durable import remove_durably, write_durably
+from taskerman.child.hand import Hand, adopt_orphans
+from taskerman.child.kin import Process, command_line, descendants, kill_until_none, processes
+from taskerman.child.outbox import Outbox
+from taskerman.child.output import Output
+
+__all__ = ["Keeper", "main"]
+
+ACTION = "execute_action"
+IMPORT_SECONDS = 60.0
+LONGEST_POLL_SECONDS = 5.0
+"""A poll does not notice that the machine was suspended, so look at the clock at least this often."""
+
+DEAF_TO = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+MOST_NAMED = 50
+
+
+class Keeper:
+    """A loop over four sources: the agent's commands, the worker's words, its output, and the deaths of processes.
+
+    `phase`: what the worker does now ("import", a hook, or None: it waits); `until`: when that must be over, on
+    CLOCK_BOOTTIME. One hook at a time; commands that come meanwhile wait in `queue`.
+    """
+
+    def __init__(self, spec: Mapping[str, Any], commands: int, reports: int) -> None:
+        """`commands`, `reports`: descriptors of the agent's two pipes. Raises `OSError` (no log, no pipes)."""
+        self.spec = spec
+        self.saved: dict[str, Any] = dict(spec["saved"])
+        self.output = Output(spec["log_path"], spec["log_max_bytes"], spec["tail_bytes"], spec["attempt"])
+        self.commands = commands
+        self.outbox = Outbox(reports)
+        self.partial = b""
+        self.queue: deque[dict[str, Any]] = deque()
+        self.leaving = False
+        self.commands_closed = False
+        self.hand: Hand | None = None
+        self.hand_exit: int | None = None
+        self.phase: str | None = None
+        self.until: float | None = None
+        self.was_ready = False
+        self.unusable = ""
+        self.action: Action | None = None
+        self.max_rss_bytes = 0
+        self.named = 0
+        self.woken, waker = os.pipe()
+        os.set_blocking(self.woken, False)
+        os.set_blocking(waker, False)
+        signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+
+    # --- the loop ----------------------------------------------------------------------------------------
+
+    def keep(self) -> None:
+        """Until the agent lets go and no action is under way. Whatever happens, nothing is left afterwards."""
+        try:
+            self._fork(_boottime() + IMPORT_SECONDS)
+            while not (self.leaving and self.action is None):
+                self._turn(self._poll())
+        finally:
+            self._kill_descendants()
+            self.output.pump()
+            self.output.finish()
+            self.outbox.flush()
+
+    def _poll(self) -> set[int]:
+        poll = select.poll()
+        poll.register(self.woken, select.POLLIN)
+        poll.register(self.output.read_end, select.POLLIN)
+        if not self.commands_closed:
+            poll.register(self.commands, select.POLLIN)
+        if self.outbox.waiting:
+            poll.register(self.outbox.descriptor, select.POLLOUT)
+        if self.hand is not None and not self.hand.mute:
+            poll.register(self.hand.reports, select.POLLIN)
+        wait = None if self.until is None else min(max(self.until - _boottime(), 0.0), LONGEST_POLL_SECONDS)
+        return {descriptor for descriptor, _ in poll.poll(None if wait is None else wait * 1000 + 1)}
+
+    def _turn(self, ready: set[int]) -> None:
+        if self.woken in ready:
+            os.read(self.woken, 4096)
+        if self.output.read_end in ready:
+            self.output.pump()
+        if self.commands in ready:
+            self._hear_agent()
+        if self.outbox.waiting:
+            self.outbox.send()
+        self._reap()  # before its words are read: what a dead worker said is all there
+        self._hear_worker()
+        if self.hand_exit is not None:
+            self._on_death(self.hand_exit)
+        if self.until is not None and _boottime() >= self.until:
+            self._on_time_over()
+        while self.phase is None and self.queue and not (self.leaving and self.action is None):
+            self._begin(self.queue.popleft())
+
+    # --- the agent ---------------------------------------------------------------------------------------
+
+    def _hear_agent(self) -> None:
+        chunk = os.read(self.commands, 64 * 1024)
+        *lines, self.partial = (self.partial + chunk).split(b"\n")
+        for line in lines:
+            command = json.loads(line)
+            if command["do"] == "exit":
+                self.leaving = True
+            elif command["do"] == "abort":
+                self._interrupt(ABORTED)
+            elif command["do"] != ACTION:
+                self.queue.append(command)
+            elif self.action is None:
+                # Commanded is begun: from here on it goes to its end, whatever becomes of the agent. An older
+                # result must be gone before, or it would be taken for this one's.
+                remove_durably(self.spec["result_path"])
+                self.action = Action(_wall_clock(), _boottime() + command["soft_s"], command["deadline_boottime"])
+                self.queue.append(command)
+        if not chunk:
+            self.commands_closed = self.leaving = True
+            if self.action is not None:
+                self.output.note("the agent is gone; the action goes on to its end or its deadline")
+
+    def _report(self, report: str, **fields: Any) -> None:
+        self.outbox.put(json.dumps({"report": report, **fields}).encode() + b"\n")
+
+    # --- hooks -------------------------------------------------------------------------------------------
+
+    def _fork(self, until: float) -> None:
+        self.hand = Hand(self.spec, self.saved, self.output.write_end)
+        self.phase, self.until = "import", until
+
+    def _begin(self, command: dict[str, Any]) -> None:
+        hook = command["do"]
+        action = self.action if hook == ACTION else None
+        if self.unusable or (action is not None and action.stopped):
+            self._over(hook, "error", self.unusable or f"{ABORTED} before it began")
+        elif self.hand is None:
+            # The one before was killed or died. This command is the first again when the new one is ready.
+            self.queue.appendleft(command)
+            import_until = _boottime() + IMPORT_SECONDS
+            self._fork(import_until if action is None else min(import_until, action.hard_at))
+        else:
+            self.phase = hook
+            self.until = _boottime() + command["timeout_s"] if action is None else action.next_at
+            self.hand.tell(hook)
+
+    def _hear_worker(self) -> None:
+        if self.hand is None:
+            return
+        for word in self.hand.heard():
+            self.max_rss_bytes = max(self.max_rss_bytes, word["max_rss_bytes"])
+            match word["say"]:
+                case "saved":
+                    self.saved = word["saved"]
+                case "ready":
+                    self._on_ready()
+                case "failed":
+                    self._on_unusable(word["phase"], word["error"])
+                case "ended" if word["hook"] == "abort":
+                    self._finish_action(word["error"])
+                case "ended" if self.action is not None:
+                    self.action.ended(word["how"], word["error"])
+                    self._finish_action()
+                case how:
+                    self._over(word["hook"], how, word["said"])
+        if self.hand is not None and self.hand.mute and self.hand_exit is None:
+            self.hand.kill()  # the runner closed its pipe: it can never answer
+
+    def _on_ready(self) -> None:
+        assert self.hand is not None
+        if self.action is not None and self.action.status:
+            self.phase = "abort"  # `until` goes on: the import is part of its time
+            self.hand.tell("abort")
+            return
+        self.phase = self.until = None
+        if not self.was_ready:
+            self.was_ready = True
+            self._report("ready")
+
+    def _on_unusable(self, phase: str, error: str) -> None:
+        self.unusable, self.phase, self.until = error, None, None
+        self._kill_descendants()
+        self._report("failed", phase=phase, error=error)
+        if self.action is not None and self.action.status:
+            self._finish_action(f"abort() could not be called: {error}")
+
+    def _over(self, hook: str, how: str, what: Any) -> None:
+        """A hook is over in one of the ways in which checks can be: tell the agent."""
+        self.phase = self.until = None
+        if hook == ACTION and self.action is not None:
+            self.action.ended("error", str(what))
+            self._finish_action()
+        elif how == "answer" and hook == "recover":
+            self._report("recovered", answer=what)
+        elif how == "answer":
+            self._report("check", phase=hook, check=what)
+        elif how == "died":
+            self._report("died", phase=hook, how=what)
+        elif how == "timeout":
+            self._report("timeout", phase=hook)
+        else:
+            self._report("error", phase=hook, error=what)
+
+    def _on_death(self, exit_code: int) -> None:
+        how = f"signal {signal.Signals(-exit_code).name}" if exit_code < 0 else f"exit {exit_code}"
+        phase = self.phase
+        self.output.note(f"the worker died: {how} phase={phase}")
+        self._kill_descendants()
+        if phase == ACTION and self.action is not None:
+            self.action.killed(f"its process died: {how}", exit_code)
+            self._abort_afresh()
+        elif phase == "abort" or (phase == "import" and self.action is not None and self.action.status):
+            self._finish_action(f"abort() died: {how}")
+        elif phase == "import":
+            self._on_unusable("import", f"the process died while it imported the runner: {how}")
+        elif phase is not None:
+            self._over(phase, "died", how)
+
+    def _on_time_over(self) -> None:
+        phase, action = self.phase, self.action
+        if phase == ACTION and action is not None and not action.stopped and _boottime() < action.hard_at:
+            self._interrupt(TOO_LONG)
+            return
+        self.output.note(f"out of time, killing everything phase={phase}")
+        self._kill_descendants()
+        if action is not None and action.status:
+            self._finish_action(f"abort() took longer than {ABORT_SECONDS:g} s")
+        elif action is not None and _boottime() >= action.hard_at and phase in (ACTION, "import"):
+            self.queue.clear()
+            action.killed("it did not end by its hard deadline")
+            self._abort_afresh()
+        elif phase == "import":
+            self._on_unusable("import", f"importing the runner took longer than {IMPORT_SECONDS:g} s")
+        elif phase is not None:
+            self._over(phase, "timeout", None)
+
+    # --- the action --------------------------------------------------------------------------------------
+
+    def _interrupt(self, why: str) -> None:
+        action = self.action
+        if action is None or action.stopped or action.status:
+            return
+        action.stopped = why
+        self.output.note(f"asking the action to stop: {why}")
+        if self.phase == ACTION and self.hand is not None:
+            self.until = action.next_at
+            self.hand.interrupt()
+
+    def _abort_afresh(self) -> None:
+        """The action was killed, but what it asked others to do may go on: only its runner can stop that."""
+        self._fork(_boottime() + ABORT_SECONDS)
+
+    def _finish_action(self, abort_error: str = "") -> None:
+        action = self.action
+        assert action is not None
+        if abort_error:
+            action.errors.append(abort_error)
+        self._kill_descendants(but=self.hand)
+        self.output.pump()
+        result = action.result(
+            self.spec["attempt"],
+            saved=self.saved,
+            ended=_wall_clock(),
+            max_rss_bytes=self.max_rss_bytes,
+            tail=self.output.tail(),
+        )
+        try:
+            write_durably(self.spec["result_path"], json.dumps(result).encode())
+        except OSError as error:
+            # The agent, if it lives, still hears of it; if it does not, the next one asks the runner.
+            self.output.note(f"the result could not be written: {error}")
+        self.phase = self.until = self.action = None
+        self._report("result", result=result)
+
+    # --- processes ---------------------------------------------------------------------------------------
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            self.max_rss_bytes = max(self.max_rss_bytes, usage.ru_maxrss * 1024)
+            if self.hand is not None and pid == self.hand.pid:
+                self.hand_exit = os.waitstatus_to_exitcode(status)
+
+    def _kill_descendants(self, but: Hand | None = None) -> None:
+        """Everything below us, `but` that worker; whoever else is found is named in the log.
+
+        Waits until nobody is left, however long: to go on would be to say that nobody is.
+        """
+        worker = self.hand.pid if self.hand is not None else None
+
+        def below() -> list[Process]:
+            found = descendants(os.getpid(), processes())
+            return [process for process in found if but is None or process.pid != but.pid]
+
+        def name(process: Process) -> None:
+            self.named += 1
+            if process.pid != worker and self.named <= MOST_NAMED:
+                self.output.note(f"killing what was left: pid {process.pid}: {command_line(process)}")
+
+        kill_until_none(below, reap=self._reap, killed=name)
+        if self.hand is not None and but is None:
+            for word in self.hand.heard():
+                self.saved = word.get("saved", self.saved)
+            self.hand.close()
+            self.hand = self.hand_exit = None
+
+
+def _boottime() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def _wall_clock() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def _stay(signum: int, frame: object) -> None:
+    """A signal that would end others wakes the loop, and is otherwise not for us to follow."""
+
+
+def main(arguments: list[str]) -> int:
+    """Keep the attempt of `SPEC.json --report-fd N` to its end."""
+    if len(arguments) != 3 or arguments[1] != "--report-fd":
+        sys.stderr.write("usage: python -m taskerman.child SPEC.json --report-fd N\n")
+        return 2
+    for signum in DEAF_TO:
+        signal.signal(signum, _stay)
+    signal.signal(signal.SIGCHLD, _stay)
+    with open(arguments[0], encoding="utf-8") as file:
+        spec = json.load(file)
+    adopt_orphans()
+    Keeper(spec, 0, int(arguments[2])).keep()
+    return 0

@@ -1,0 +1,90 @@
+"""Everything that the processes of an attempt print: read as it comes, kept in a bounded log and a bounded tail.
+
+Reading never stops, whatever happens to the log: a process that prints into a full pipe hangs. Nothing here is held
+in memory but the tail.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+
+from taskerman.runner.context import text_tail
+
+__all__ = ["Output"]
+
+CHUNK = 64 * 1024
+NOTES_BYTES = 16 * 1024
+"""Kept free in the log for the keeper's own lines, which say how the attempt ended."""
+
+
+class Output:
+    """The pipe that worker and descendants have as standard output and error, the log and the tail.
+
+    `log_max_bytes` counts what earlier children of the attempt wrote, too.
+    """
+
+    def __init__(self, log_path: str, log_max_bytes: int, tail_bytes: int, attempt: str) -> None:
+        """Opens the log, to append. Raises `OSError`."""
+        self.read_end, self.write_end = os.pipe()
+        os.set_blocking(self.read_end, False)
+        self._capacity = fcntl.fcntl(self.read_end, fcntl.F_GETPIPE_SZ)
+        self._log = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._room = log_max_bytes - os.fstat(self._log).st_size
+        self._dropped = 0
+        self._tail = b""
+        self._tail_cut = False
+        self._tail_bytes = tail_bytes
+        self._attempt = attempt
+
+    def pump(self) -> None:
+        """Take what is in the pipe now: at most what fits in, so that an endless writer cannot hold us here."""
+        left = self._capacity
+        while left > 0:
+            try:
+                chunk = os.read(self.read_end, CHUNK)
+            except BlockingIOError:
+                return
+            if not chunk:
+                return
+            left -= len(chunk)
+            self._keep(chunk)
+
+    def note(self, text: str) -> None:
+        """A line of the keeper's own, in log and tail."""
+        now = time.time()
+        at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03}Z"
+        self._keep(f"{at} keeper: {text} attempt={self._attempt}\n".encode(errors="replace"), reserved=0)
+
+    def tail(self) -> str:
+        """The end of it, as text that is safe to print: whole lines, at most `tail_bytes`."""
+        return text_tail(self._tail, self._tail_bytes, cut=self._tail_cut)
+
+    def finish(self) -> None:
+        """Say in the log how much of it was dropped, if anything was."""
+        if self._dropped:
+            self.note(f"{self._dropped} bytes of output were not kept")
+            self._dropped = 0
+
+    def _keep(self, chunk: bytes, reserved: int = NOTES_BYTES) -> None:
+        # Twice the length, so that cutting it to whole lines later leaves enough.
+        most = 2 * self._tail_bytes
+        if len(self._tail) + len(chunk) > most:
+            self._tail_cut = True
+        self._tail = (self._tail + chunk[-most:])[-most:]
+        fits = max(0, min(len(chunk), self._room - reserved))
+        if fits:
+            self._write(chunk[:fits])
+        if fits < len(chunk):
+            if not self._dropped:
+                self._write(b"\n[taskerman: the log is full; output goes on being read, and is not kept]\n")
+            self._dropped += len(chunk) - fits
+
+    def _write(self, data: bytes) -> None:
+        self._room -= len(data)
+        try:
+            os.write(self._log, data)
+        except OSError:
+            # A full disk must not end the action that is being watched; the tail still has the end of the output.
+            self._dropped += len(data)
