@@ -16,7 +16,7 @@ from taskerman.errors import AnswerUnknown, Fenced
 from taskerman.model.assignment import Progress, ProgressState
 from taskerman.model.attempt import Attempt, NodeRecord
 from taskerman.model.hold import Control
-from taskerman.model.ids import NodeId, TaskId
+from taskerman.model.ids import NodeId, TaskId, attempt_takes
 from taskerman.model.outcome import DeadLetterState, End
 from taskerman.model.plan import OpenTask, Plan, PlannedNode
 from taskerman.model.slot import SlotNote
@@ -91,10 +91,9 @@ Standing = Ready | Waiting | Ended | Over | Left
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The slots are held. `fence`: the fencing token, which rises with every take of the cluster."""
+    """The slots are held."""
 
     attempt: Attempt
-    fence: int
 
 
 class NodeMoves:
@@ -379,7 +378,7 @@ class NodeMoves:
             if done.why is Refusal.NO_NODE and done.path in self._entries.values():
                 self._entries = {task: path for task, path in self._entries.items() if path != done.path}
             return None
-        return self._took(ready, attempt, ready.node_version + 1)
+        return self._took(attempt, ready.node_version + 1)
 
     def settle_take(self, ready: Ready, plan: Plan, now: datetime) -> Taken | None:
         """Find out whether a take without an answer happened. None: it did not, and cannot any more."""
@@ -390,13 +389,13 @@ class NodeMoves:
             return None
         if self.record.attempt is None or self.record.attempt.id != attempt.id:
             return None
-        return self._took(ready, self.record.attempt, self.version)
+        return self._took(self.record.attempt, self.version)
 
-    def _took(self, ready: Ready, attempt: Attempt, version: int) -> Taken:
+    def _took(self, attempt: Attempt, version: int) -> Taken:
         self._entries.clear()
         self.version = version
-        self.record = self.record.model_copy(update={"attempt": attempt, "takes": ready.snapshot.record.takes + 1})
-        return Taken(attempt, fence=ready.around.scope_version + 1)
+        self.record = self.record.model_copy(update={"attempt": attempt, "takes": attempt_takes(attempt.id)})
+        return Taken(attempt)
 
     def _take(self, ready: Ready, plan: Plan, now: datetime) -> tuple[Attempt, list[Op]]:
         seen, around = ready.snapshot, ready.around
@@ -411,6 +410,7 @@ class NodeMoves:
             cap=seen.cap,
             scopes=planned.scopes,
             inherited=own[0].state if own else None,
+            fence=around.scope_version + 1,
         )
         record = seen.record.model_copy(update={"attempt": attempt, "takes": seen.record.takes + 1})
         progress = seen.progress.model_copy(

@@ -28,7 +28,8 @@ class Phase(StrEnum):
 class Attempt(Noun):
     """The attempt that a node is in. `k`: the how-manieth that counts, from 1. `scopes`: where its slots are.
 
-    `inherited`: the state of the kept slot that it took over, if the node had one.
+    `inherited`: the state of the kept slot that it took over, if the node had one. `fence`: the fencing token, the
+    version of its cluster's scope after the take: it grows with every take of that cluster.
     """
 
     id: AttemptId
@@ -38,6 +39,7 @@ class Attempt(Noun):
     cap: int = Field(ge=1)
     scopes: tuple[str, ...]
     inherited: SlotState | None = None
+    fence: int = 0
 
     def slot(self, node: NodeId, state: SlotState = SlotState.ACTING) -> Slot:
         """Its slot, the same in each of its scopes."""

@@ -20,6 +20,7 @@ __all__ = [
     "QueueNames",
     "TaskId",
     "attempt_id",
+    "attempt_takes",
     "draw_task_id",
 ]
 
@@ -42,6 +43,11 @@ def draw_task_id() -> TaskId:
 def attempt_id(task: TaskId, node: NodeId, takes: int) -> AttemptId:
     """`<task>.<node>.<takes>`; every take of a node raises `takes`, which never goes back: ids never repeat."""
     return f"{task}.{node}.{takes}"
+
+
+def attempt_takes(attempt: AttemptId) -> int:
+    """The count of takes in an attempt's id."""
+    return int(attempt.rpartition(".")[2])
 
 
 @dataclass(frozen=True, slots=True)
