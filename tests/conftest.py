@@ -8,10 +8,21 @@ import pytest
 
 from tests.support.aws import aws, local_cloud
 from tests.support.redis_fixtures import redis_cluster, witness
+from tests.support.tree_ground import ground
+from tests.support.zookeeper import open_tree, zookeeper, zookeeper_ensemble, zookeeper_proxy, zookeeper_root
 
-__all__ = ["aws", "local_cloud", "redis_cluster", "witness"]
-
-pytest_plugins = ["tests.support.zookeeper"]
+__all__ = [
+    "aws",
+    "ground",
+    "local_cloud",
+    "open_tree",
+    "redis_cluster",
+    "witness",
+    "zookeeper",
+    "zookeeper_ensemble",
+    "zookeeper_proxy",
+    "zookeeper_root",
+]
 
 HERE = Path(__file__).parent
 REAL_FOLDERS = (HERE / "integration", HERE / "acceptance")

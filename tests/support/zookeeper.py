@@ -1,6 +1,6 @@
 """Real ZooKeepers for tests: one server for the whole run, a root path for each test, and the end of a session.
 
-Loaded as a plugin by tests/conftest.py. Without ZooKeeper on the machine these fixtures skip, and in CI they fail.
+Without ZooKeeper on the machine these fixtures skip, and in CI they fail.
 """
 
 from __future__ import annotations
@@ -17,7 +17,15 @@ from taskerman.testing.zookeeper_server import ZookeeperEnsemble, ZookeeperServe
 from tests.support.services import require, zookeeper_classpath
 from tests.support.tcp_proxy import ZookeeperProxy
 
-__all__ = ["OpenTree", "expire_session", "open_tree", "zookeeper", "zookeeper_ensemble", "zookeeper_proxy"]
+__all__ = [
+    "OpenTree",
+    "expire_session",
+    "open_tree",
+    "zookeeper",
+    "zookeeper_ensemble",
+    "zookeeper_proxy",
+    "zookeeper_root",
+]
 
 OpenTree = Callable[..., ZookeeperTree]
 SESSION = timedelta(seconds=4)
