@@ -5,7 +5,9 @@ Pure: times are arguments, and nothing is stopped or written here.
 
 from __future__ import annotations
 
-from typing import Any
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["ABORTED", "TOO_LONG", "Action"]
 

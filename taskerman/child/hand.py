@@ -7,10 +7,13 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping
-from typing import Any, NoReturn
 
 from taskerman.child.worker import Worker
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, NoReturn
 
 __all__ = ["Hand", "adopt_orphans"]
 

@@ -24,8 +24,6 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping
-from typing import Any
 
 from taskerman.child import ABORT_SECONDS
 from taskerman.child.action import ABORTED, TOO_LONG, Action
@@ -34,6 +32,11 @@ from taskerman.child.hand import Hand, adopt_orphans
 from taskerman.child.kin import Process, command_line, descendants, kill_until_none, processes
 from taskerman.child.outbox import Outbox
 from taskerman.child.output import Output
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
 
 __all__ = ["Keeper", "main"]
 

@@ -11,8 +11,6 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable, Mapping
-from typing import Any
 
 from taskerman.child.durable import write_durably
 from taskerman.errors import ActionArgsInvalid
@@ -28,6 +26,11 @@ from taskerman.runner import (
     check_to_json,
     load_runner,
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
 __all__ = ["Worker", "saved_path"]
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 import importlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar, Literal
 
 from taskerman.errors import ActionArgsInvalid, ActionUnknown
 from taskerman.runner.checks import Check, Recovered
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import ClassVar, Literal
+
     from pydantic import BaseModel
 
     from taskerman.runner.context import Context

@@ -5,22 +5,26 @@ What an answer leads to is not decided here; the table of outcomes is policy's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import Enum
-from typing import Literal
+
+from taskerman.runner.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+    from typing import Literal
 
 __all__ = ["Check", "Go", "Recovered", "Refuse", "Skip", "Wait", "check_from_json", "check_to_json"]
 
 
-@dataclass(frozen=True, slots=True)
-class Go:
+class Go(Value):
     """Before the action: act now. After it: this node is well, and its place may be given to the next."""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+
+class Wait(Value):
     """Not yet. Nothing has failed.
 
     Before the action: the node gives its place back and comes again at `until` (aware; None = after the usual pause).
@@ -28,30 +32,39 @@ class Wait:
     until the time to settle is over.
     """
 
+    __match_args__ = __slots__ = ("reason", "until", "of")
     reason: str
-    until: datetime | None = None
-    of: Literal["node", "cluster"] = "node"
+    until: datetime | None
+    of: Literal["node", "cluster"]
 
-    def __post_init__(self) -> None:
-        if self.until is not None and self.until.tzinfo is None:
+    def __init__(self, reason: str, until: datetime | None = None, of: Literal["node", "cluster"] = "node") -> None:
+        """Raises `ValueError` for an `until` without a zone and for another `of`."""
+        if until is not None and until.tzinfo is None:
             raise ValueError("Wait.until needs a zone: datetime.now(UTC) + timedelta(minutes=5), not datetime.now()")
-        if self.of not in ("node", "cluster"):
-            raise ValueError(f'Wait.of is "node" or "cluster", not {self.of!r}')
+        if of not in ("node", "cluster"):
+            raise ValueError(f'Wait.of is "node" or "cluster", not {of!r}')
+        self._set(reason=reason, until=until, of=of)
 
 
-@dataclass(frozen=True, slots=True)
-class Refuse:
+class Refuse(Value):
     """Before the action: a failure that trying again will not cure. After it: this node is not well, and will not
     become so by waiting; its place is kept until a person looks."""
 
+    __match_args__ = __slots__ = ("reason",)
     reason: str
 
+    def __init__(self, reason: str) -> None:
+        self._set(reason=reason)
 
-@dataclass(frozen=True, slots=True)
-class Skip:
+
+class Skip(Value):
     """Before the action: there is nothing to do here, and that is a good end. After the action it is a mistake."""
 
+    __match_args__ = __slots__ = ("reason",)
     reason: str
+
+    def __init__(self, reason: str) -> None:
+        self._set(reason=reason)
 
 
 Check = Go | Wait | Refuse | Skip
@@ -71,6 +84,8 @@ def check_to_json(check: Check) -> dict[str, str | None]:
         case Go():
             return {"kind": "go"}
         case Wait(reason=reason, until=until, of=of):
+            from datetime import UTC  # noqa: PLC0415  (only where a time is written)
+
             at = None if until is None else until.astimezone(UTC).isoformat().replace("+00:00", "Z")
             return {"kind": "wait", "reason": reason, "until": at, "of": of}
         case Refuse(reason=reason):
@@ -86,6 +101,8 @@ def check_from_json(value: Mapping[str, object]) -> Check:
         case "go":
             return Go()
         case "wait":
+            from datetime import datetime  # noqa: PLC0415  (only where a time is read)
+
             until = value.get("until")
             at = datetime.fromisoformat(until) if isinstance(until, str) else None
             return Wait(reason, at, "cluster" if value.get("of") == "cluster" else "node")

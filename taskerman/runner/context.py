@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from taskerman.runner.value import Value
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import timedelta
     from os import PathLike
 
@@ -25,14 +26,17 @@ COMMAND_TAIL_BYTES = 16 * 1024
 MAX_SAVED_BYTES = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class CommandResult:
+class CommandResult(Value):
     """How a command ended. `exit`: its code, negative for a signal. `output`: the last 16 KiB of what it printed on
     standard output and standard error, in order; what is not UTF-8 is replaced."""
 
+    __match_args__ = __slots__ = ("argv", "exit", "output")
     argv: tuple[str, ...]
     exit: int
     output: str
+
+    def __init__(self, argv: Sequence[str], exit: int = 0, output: str = "") -> None:  # noqa: A002
+        self._set(argv=tuple(argv), exit=exit, output=output)
 
 
 class CommandFailed(Exception):
@@ -146,7 +150,7 @@ class Context:
         self.log("command ended", exit=code if code is not None else why, seconds=round(time.monotonic() - began, 3))
         if code is None or (check and code != 0):
             raise CommandFailed(words, code, output, why)
-        return CommandResult(tuple(words), code, output)
+        return CommandResult(words, code, output)
 
     def _write(self, data: bytes) -> None:
         """Into the attempt's log: standard output is the pipe that the keeper reads."""
