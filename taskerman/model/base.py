@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -54,18 +55,28 @@ def _no_constant(name: str) -> Any:
     raise DocumentNotJson(f"{name} is not JSON.", next_step="Write a number, a string or null.")
 
 
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise DocumentNotJson(f"The number {digits[:20]} is too large.", next_step="Write it as a string.")
+    return value
+
+
 def parse_json_object(text: str) -> dict[str, Any]:
     """The one JSON object in `text`, or `DocumentNotJson` saying where it stops being one.
 
-    Stricter than `json.loads`: duplicate keys, NaN and Infinity are refused, because readers disagree about them.
+    Stricter than `json.loads`: duplicate keys, NaN and Infinity are refused, because readers disagree about them, and
+    numbers that would become Infinity, because they cannot be written again.
     """
     try:
-        value = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+        value = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_float=_finite)
     except json.JSONDecodeError as error:
         raise DocumentNotJson(
             f"The document is not JSON: {error.msg} at line {error.lineno}, column {error.colno}.",
             next_step="Check it with `python -m json.tool`.",
         ) from None
+    except ValueError:  # of `int`, which refuses thousands of digits
+        raise DocumentNotJson("The document has an integer of thousands of digits.", next_step="Shorten it.") from None
     except RecursionError:
         raise DocumentNotJson("The document is nested too deeply.", next_step="Flatten it.") from None
     if not isinstance(value, dict):
