@@ -1,0 +1,199 @@
+"""A proxy in front of a local SQS that makes its bad days: for daemons that are processes and cannot be wrapped.
+
+It forwards every request as it is, for all services, and does harm where its `Harm` says so. SQS requests are known by
+their header `X-Amz-Target: AmazonSQS.<operation>`. A local cloud never doubles a message, never refuses for a moment
+and never loses an answer; SQS promises none of that.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import random
+import socket
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+__all__ = ["Harm", "SqsProxy", "running_proxy"]
+
+UPSTREAM_TIMEOUT_S = 60.0
+SENDS = frozenset({"SendMessage", "SendMessageBatch"})
+HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"})
+
+
+@dataclass
+class Harm:
+    """What goes wrong; a test changes it at any time, and it holds from the next request on.
+
+    `copies`: how often each send is forwarded. `refuse`, `swallow`: the share (0 to 1) of SQS requests that are
+    answered "not now" without being forwarded, or forwarded while the answer is lost and the connection cut.
+    `refuse_next`, `swallow_next`: the same for the next so many. `only`: the operations that these concern; empty =
+    all. `refuse_with`: status and code of a refusal; by default half of them are throttling and half 503.
+    `dice`: seeded, so that a failure can be seen again.
+    """
+
+    copies: int = 1
+    refuse: float = 0.0
+    swallow: float = 0.0
+    refuse_next: int = 0
+    swallow_next: int = 0
+    only: frozenset[str] = frozenset()
+    refuse_with: tuple[int, str] | None = None
+    dice: random.Random = field(default_factory=lambda: random.Random(1))
+
+
+class SqsProxy:
+    """A running proxy. `url`: where it listens. `harm`: see `Harm`."""
+
+    def __init__(self, upstream: str) -> None:
+        """`upstream`: the URL of the local cloud."""
+        parts = urlsplit(upstream)
+        assert parts.hostname is not None
+        assert parts.port is not None
+        self.harm = Harm()
+        self.seen: Counter[str] = Counter()
+        """Requests by operation, forwarded or not; those of other services under their path."""
+        self.harmed: Counter[str] = Counter()
+        """Requests by what was done to them: "copied", "refused", "swallowed"."""
+        self._upstream = (parts.hostname, parts.port)
+        self._lock = threading.Lock()
+        self._server = _Server(("127.0.0.1", 0), self)
+
+    @property
+    def url(self) -> str:
+        """For AWS_ENDPOINT_URL."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def serve(self) -> None:
+        """Forward until `close`; on a thread of its own."""
+        self._server.serve_forever(poll_interval=0.05)
+
+    def close(self) -> None:
+        """Take no more requests. Those under way end by themselves."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def verdict(self, operation: str) -> str:
+        """What to do with this request: "" (forward it), "refused" or "swallowed"."""
+        with self._lock:
+            harm = self.harm
+            self.seen[operation] += 1
+            if not operation[:1].isupper() or (harm.only and operation not in harm.only):
+                return ""
+            verdict = ""
+            if harm.refuse_next > 0:
+                harm.refuse_next -= 1
+                verdict = "refused"
+            elif harm.swallow_next > 0:
+                harm.swallow_next -= 1
+                verdict = "swallowed"
+            else:
+                drawn = harm.dice.random()
+                if drawn < harm.refuse:
+                    verdict = "refused"
+                elif drawn < harm.refuse + harm.swallow:
+                    verdict = "swallowed"
+            if verdict:
+                self.harmed[verdict] += 1
+            return verdict
+
+    def copies(self, operation: str) -> int:
+        """How often to forward this request."""
+        with self._lock:
+            copies = self.harm.copies if operation in SENDS else 1
+            self.harmed["copied"] += copies - 1
+            return copies
+
+    def refusal(self) -> tuple[int, str]:
+        """Status and code of the next refusal. SQS calls throttling the client's fault."""
+        with self._lock:
+            either = (403, "RequestThrottled") if self.harm.dice.random() < 0.5 else (503, "ServiceUnavailable")
+            return self.harm.refuse_with or either
+
+    def forward(self, method: str, path: str, headers: dict[str, str], body: bytes) -> _Answer:
+        """Ask the local cloud."""
+        connection = http.client.HTTPConnection(*self._upstream, timeout=UPSTREAM_TIMEOUT_S)
+        try:
+            connection.request(method, path, body=body, headers=headers)
+            answer = connection.getresponse()
+            return _Answer(answer.status, answer.getheaders(), answer.read())
+        finally:
+            connection.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True  # a long poll under way does not hold up the end of a test
+    request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], proxy: SqsProxy) -> None:
+        self.proxy = proxy
+        super().__init__(address, _Handler)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that was killed, or a cloud that has ended, in mid-request: the client's to notice."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def do_POST(self) -> None:
+        proxy = self.server.proxy
+        body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        operation = self.headers.get("X-Amz-Target", self.path).removeprefix("AmazonSQS.")
+        verdict = proxy.verdict(operation)
+        if verdict == "refused":
+            self._answer(_refusal(*proxy.refusal()))
+            return
+        headers = {name: value for name, value in self.headers.items() if name.lower() != "connection"}
+        for _ in range(proxy.copies(operation)):
+            answer = proxy.forward(self.command, self.path, headers, body)
+        if verdict == "swallowed":
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+            return
+        self._answer(answer)
+
+    do_GET = do_POST  # noqa: N815 - the name that http.server calls
+
+    def _answer(self, answer: _Answer) -> None:
+        self.send_response(answer.status)
+        for name, value in answer.headers:
+            if name.lower() not in HOP_BY_HOP:
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(answer.body)))
+        self.end_headers()
+        self.wfile.write(answer.body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
+        """Say nothing: `SqsProxy.seen` counts."""
+
+
+def _refusal(status: int, code: str) -> _Answer:
+    body = json.dumps({"__type": f"com.amazonaws.sqs#{code}", "message": "Not now: a fault of this test."})
+    return _Answer(status, [("Content-Type", "application/x-amz-json-1.0")], body.encode())
+
+
+@contextmanager
+def running_proxy(upstream: str) -> Iterator[SqsProxy]:
+    """A proxy in front of `upstream` until the block ends."""
+    proxy = SqsProxy(upstream)
+    thread = threading.Thread(target=proxy.serve, name="sqs-proxy", daemon=True)
+    thread.start()
+    try:
+        yield proxy
+    finally:
+        proxy.close()
+        thread.join(timeout=10)
