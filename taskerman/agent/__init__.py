@@ -1,1 +1,7 @@
-"""The daemon on a node: takes its node's tasks, waits its turn, runs the runner, records the outcome."""
+"""The agent of a node: one loop that decides, a mailbox, a journal, and a child process for every attempt."""
+
+from taskerman.agent.journal import JournalFile, LockedByAnother
+from taskerman.agent.loop import Agent
+from taskerman.agent.profile import Profile
+
+__all__ = ["Agent", "JournalFile", "LockedByAnother", "Profile"]

@@ -116,7 +116,7 @@ def step(state: AttemptState, signal: Signal) -> Step:
         case ActionEnded():
             return _action_ended(state, signal)
         case ActionLost():
-            if state.phase is Phase.EXECUTE_ACTION:
+            if state.phase is Phase.EXECUTE_ACTION and state.action is _Action.UNDER_WAY:
                 return state, (KillAll(),)
             return _check_failed(state, "the process that checked ended by itself", signal.now)
         case KilledAll():

@@ -1,0 +1,129 @@
+"""The doorbell side of an agent: one thread that receives from the node's queue, and keeps loans alive.
+
+It puts what it received into the agent's inbox and extends what the agent still holds. It never settles anything:
+that is the loop's, from the recorded outcome.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from taskerman.errors import NotFound, TaskermanError
+from taskerman.model.event import Event, Listener
+from taskerman.ports.clock import Clock
+from taskerman.ports.queue import Delivery, Queues
+
+__all__ = ["LOAN", "Mailbox"]
+
+LOAN = timedelta(minutes=15)
+_EXTEND_AFTER_S = LOAN.total_seconds() / 3
+_POLL = timedelta(seconds=20)
+
+
+@dataclass(slots=True)
+class _Loan:
+    delivery: Delivery
+    renewed: float
+
+
+class Mailbox:
+    """Receives until closed. Deliveries are handed over on its own thread."""
+
+    def __init__(
+        self,
+        queues: Queues,
+        queue: str,
+        *,
+        clock: Clock,
+        deliver: Callable[[Delivery], None],
+        emit: Listener,
+        tags: Mapping[str, str] | None = None,
+        poll: timedelta = _POLL,
+    ) -> None:
+        """`deliver` must not block. `poll`: how long one receive waits, at most 20 s."""
+        self._queues = queues
+        self._queue = queue
+        self._clock = clock
+        self._deliver = deliver
+        self._emit = emit
+        self._tags = tags
+        self._poll = poll
+        self._closed = threading.Event()
+        self._polled_empty = threading.Event()
+        self._lock = threading.Lock()
+        self._loans: dict[int, _Loan] = {}
+        self._thread = threading.Thread(target=self._receive, name=f"mailbox {queue}", daemon=True)
+
+    def open(self) -> None:
+        """Start receiving; the queue is created when it is missing."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop. A poll under way is left to end by itself; what it still receives comes back after its loan."""
+        self._closed.set()
+
+    @property
+    def polled_empty(self) -> bool:
+        """Whether a whole poll has brought nothing since this was opened."""
+        return self._polled_empty.is_set()
+
+    def settle(self, delivery: Delivery) -> None:
+        """Delete the message, for its outcome is recorded. Never raises: undeleted it comes back, to the same end."""
+        self.forget(delivery)
+        try:
+            delivery.ack()
+        except TaskermanError as error:
+            self._emit(Event("ack_failed", {"queue": self._queue, "why": str(error)}, "warning"))
+
+    def forget(self, delivery: Delivery) -> None:
+        """Extend it no more: it comes back when its loan is over."""
+        with self._lock:
+            self._loans.pop(id(delivery), None)
+
+    def _receive(self) -> None:
+        failures = 0
+        while not self._closed.is_set():
+            try:
+                arrived = self._queues.receive(self._queue, wait=self._poll, loan=LOAN)
+                failures = 0
+            except NotFound:
+                self._create()
+                continue
+            except TaskermanError as error:
+                failures += 1
+                self._emit(Event("receive_failed", {"queue": self._queue, "why": str(error)}, "warning"))
+                self._closed.wait(random.uniform(0.5, 1) * min(2.0**failures, 60))
+                continue
+            if self._closed.is_set():
+                return
+            if not arrived:
+                self._polled_empty.set()
+            for delivery in arrived:
+                with self._lock:
+                    self._loans[id(delivery)] = _Loan(delivery, self._clock.monotonic())
+                self._deliver(delivery)
+            self._extend()
+
+    def _create(self) -> None:
+        try:
+            self._queues.ensure(self._queue, tags=self._tags)
+        except TaskermanError as error:
+            self._emit(Event("queue_not_created", {"queue": self._queue, "why": str(error)}, "error"))
+            self._closed.wait(random.uniform(5, 10))
+
+    def _extend(self) -> None:
+        now = self._clock.monotonic()
+        with self._lock:
+            due = [loan for loan in self._loans.values() if now - loan.renewed > _EXTEND_AFTER_S]
+        for loan in due:
+            try:
+                if loan.delivery.extend(LOAN):
+                    loan.renewed = now
+                else:
+                    self.forget(loan.delivery)
+            except TaskermanError as error:
+                self._emit(Event("extend_failed", {"queue": self._queue, "why": str(error)}, "warning"))

@@ -1,0 +1,35 @@
+"""Who this agent is and what it may do: read once from the settings, handed down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from fnmatch import fnmatchcase
+
+from pydantic import JsonValue
+
+from taskerman.model.ids import ClusterName, NodeId
+from taskerman.policy.conclusion import Pace
+
+__all__ = ["Profile"]
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """`actions`: what may run here, patterns such as `redis_task:*`; nothing by default. `runners`: the node's
+    configuration for each runner. `idle_session`: how long a session is kept without work. `poll`: one long poll.
+    """
+
+    node: NodeId
+    clusters: tuple[ClusterName, ...]
+    actions: tuple[str, ...] = ()
+    runners: Mapping[str, Mapping[str, JsonValue]] = field(default_factory=dict)
+    pace: Pace = field(default_factory=Pace)
+    idle_session: timedelta = timedelta(seconds=60)
+    poll: timedelta = timedelta(seconds=20)
+    boot_id_path: str = "/proc/sys/kernel/random/boot_id"
+
+    def allows(self, action: str) -> bool:
+        """Whether the node's allow list names the action."""
+        return any(fnmatchcase(action, pattern) for pattern in self.actions)
