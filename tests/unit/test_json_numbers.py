@@ -10,7 +10,7 @@ from taskerman.model.base import canonical_json, parse_json_object
 
 @pytest.mark.parametrize("number", ["1e400", "-1e400", "1" + "0" * 5000])
 def test_a_number_that_cannot_be_written_again_is_refused_by_name(number: str) -> None:
-    with pytest.raises(DocumentNotJson, match="number|integer"):
+    with pytest.raises(DocumentNotJson, match=r"number|integer"):
         parse_json_object(f'{{"x": {number}}}')
 
 

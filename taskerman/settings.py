@@ -1,0 +1,220 @@
+"""Settings: read once, where a process is composed, and handed down as arguments. Nobody else asks the environment.
+
+A value comes from the environment (`TASKERMAN_<NAME>`), else from the TOML file that TASKERMAN_SETTINGS_FILE names,
+else it is the default; `load` remembers which, because "where does this come from?" is the first question when
+something is configured wrongly. The address and the credentials of AWS are boto3's business, under its own variables.
+None of these settings is a secret.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, JsonValue, StringConstraints, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from taskerman.errors import UsageError
+from taskerman.model.ids import ID, ClusterName, NodeId, QueueNames
+from taskerman.policy.conclusion import Pace
+
+__all__ = ["DEFAULT_FILE", "FILE_VARIABLE", "PREFIX", "Loaded", "Setting", "Settings", "load"]
+
+PREFIX = "TASKERMAN_"
+FILE_VARIABLE = "TASKERMAN_SETTINGS_FILE"
+DEFAULT_FILE = Path("/etc/taskerman/taskerman.toml")
+
+
+def _split(value: object) -> object:
+    """A comma list, as environments have it; a TOML array passes."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def _who() -> str:
+    """Who is at the keyboard, as far as this machine knows; also behind sudo."""
+    try:
+        name = os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):
+        name = f"uid-{os.getuid()}"
+    return f"{name}@{socket.gethostname()}"
+
+
+ActionPattern = Annotated[str, StringConstraints(pattern=rf"^{ID}:({ID}|\*)\z")]
+"""`redis_task:restart`, or `redis_task:*` for all that the runner offers."""
+
+
+class Settings(BaseSettings):
+    """Everything that can be configured, validated. Frozen. `load` makes it; a test may make one of arguments."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True)
+
+    zookeeper_hosts: str = Field("127.0.0.1:2181", min_length=1, description="ZooKeeper's servers: host:port,host:port")
+    zookeeper_root: str = Field("/taskerman", description="the path below which everything of this installation is")
+    zookeeper_session_s: float = Field(10, gt=0, le=600, description="silence after which a session ends, seconds")
+    queue_prefix: str = Field(
+        "taskerman", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,10}\z", description="beginning of the names of all queues"
+    )
+    cluster_tag: str = Field("taskerman:cluster", min_length=1, description="the EC2 tag that names a node's cluster")
+    operator: str = Field(
+        default_factory=_who, min_length=1, max_length=200, description="who types; recorded as claimed"
+    )
+    node_id: NodeId | None = Field(None, description="this node's id; else the instance metadata's")
+    clusters: Annotated[tuple[ClusterName, ...], NoDecode, BeforeValidator(_split)] = Field(
+        (), description="the clusters of this node, kind:name,...; else its tags from the instance metadata"
+    )
+    actions: Annotated[tuple[ActionPattern, ...], NoDecode, BeforeValidator(_split)] = Field(
+        (), description="what may be done on this node: redis_task:restart,demo_task:*; nothing else is"
+    )
+    state_dir: Path = Field(Path("/var/lib/taskerman"), description="the agent's journal and its attempts' logs")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="the least that is logged")
+    log_format: Literal["human", "json"] = Field("human", description="one line an event, for a person or a program")
+    retry_backoff_s: float = Field(30, gt=0, le=86400, description="the first wait after a failed attempt, seconds")
+    deferral_s: float = Field(30, gt=0, le=86400, description="the wait after a pre-check that said wait, seconds")
+    idle_session_s: float = Field(
+        60, ge=0, le=86400, description="an agent without work ends its ZooKeeper session after so long, seconds"
+    )
+    runners: dict[str, dict[str, JsonValue]] = Field(
+        default_factory=dict, description="this node's configuration for each runner, such as how a service restarts"
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments only: `load` merges the sources itself, because it must tell them apart."""
+        return (init_settings,)
+
+    @property
+    def queue_names(self) -> QueueNames:
+        """The names of the installation's queues."""
+        return QueueNames(self.queue_prefix)
+
+    @property
+    def zookeeper_session(self) -> timedelta:
+        """Silence after which a session ends."""
+        return timedelta(seconds=self.zookeeper_session_s)
+
+    @property
+    def idle_session(self) -> timedelta:
+        """How long an agent without work keeps its session."""
+        return timedelta(seconds=self.idle_session_s)
+
+    @property
+    def pace(self) -> Pace:
+        """How fast this fleet tries again."""
+        return Pace(backoff=timedelta(seconds=self.retry_backoff_s), deferral=timedelta(seconds=self.deferral_s))
+
+    def allows(self, action: str) -> bool:
+        """Whether this node's allow list names `action`, itself or by its runner."""
+        return action in self.actions or f"{action.partition(':')[0]}:*" in self.actions
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One line of `taskerman settings`. `origin`: `default`, `environment`, or the path of the file."""
+
+    variable: str
+    value: JsonValue
+    origin: str
+    about: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The settings, and where each came from. `unknown`: variables that look like ours, and are not."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+    unknown: tuple[str, ...] = ()
+
+    def listing(self) -> tuple[Setting, ...]:
+        """Every setting, in the order in which they are declared."""
+        values = self.settings.model_dump(mode="json")
+        return tuple(
+            Setting(
+                variable=_variable(name),
+                value=values[name],
+                origin=self.origins.get(name, "default"),
+                about=field.description or "",
+            )
+            for name, field in Settings.model_fields.items()
+        )
+
+
+def load() -> Loaded:
+    """Read the environment and the file, once. Raises `UsageError` that names the setting, its value and the reason."""
+    file = _file()
+    try:
+        from_environment = EnvSettingsSource(Settings)()
+    except SettingsError as error:
+        raise UsageError(
+            f"A setting in the environment cannot be read: {error}.", next_step="Write it as JSON."
+        ) from error
+    from_file = {} if file is None else _read(file)
+    origins = {name: str(file) for name in from_file} | dict.fromkeys(from_environment, "environment")
+    known = {_variable(name) for name in Settings.model_fields} | {FILE_VARIABLE}
+    unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
+    try:
+        settings = Settings(**{**from_file, **from_environment})
+    except ValidationError as error:
+        raise _named(error, origins) from None
+    return Loaded(settings, origins, tuple(unknown))
+
+
+def _variable(name: str) -> str:
+    return PREFIX + name.upper()
+
+
+def _file() -> Path | None:
+    named = os.environ.get(FILE_VARIABLE)
+    if named:
+        return Path(named)
+    return DEFAULT_FILE if DEFAULT_FILE.exists() else None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(
+            f"The settings file {file} cannot be read: {error.strerror}.", next_step=f"See {FILE_VARIABLE}."
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"The settings file {file} is not TOML: {error}.", next_step="Correct that line.") from None
+
+
+def _named(error: ValidationError, origins: Mapping[str, str]) -> UsageError:
+    """The first problem, in the words of whoever configured it."""
+    problem = error.errors(include_url=False, include_context=False)[0]
+    name, *rest = (str(part) for part in problem["loc"])
+    origin = origins.get(name, "default")
+    where = ".".join([_variable(name) if origin == "environment" else name, *rest])
+    if problem["type"] == "extra_forbidden":
+        return UsageError(
+            f"{origin} sets {name}, which is not a setting.", next_step="`taskerman settings` lists them all."
+        )
+    about = Settings.model_fields[name].description
+    return UsageError(
+        f"{where} is {problem['input']!r} ({origin}), and cannot be: {problem['msg']}.", next_step=f"It is {about}."
+    )

@@ -1,0 +1,134 @@
+"""Settings: the environment wins over the file, the file over the default, and every mistake is named."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from taskerman import settings as settings_module
+from taskerman.errors import UsageError
+from taskerman.settings import Settings, load
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in list(os.environ):
+        if name.startswith("TASKERMAN_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setattr(settings_module, "DEFAULT_FILE", tmp_path / "etc" / "taskerman.toml")
+
+
+@pytest.fixture
+def file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    path = tmp_path / "mine.toml"
+    monkeypatch.setenv("TASKERMAN_SETTINGS_FILE", str(path))
+    return path
+
+
+def origin(variable: str) -> str:
+    return next(setting.origin for setting in load().listing() if setting.variable == variable)
+
+
+def test_without_anything_every_value_is_the_default_and_says_so() -> None:
+    listing = load().listing()
+    assert {setting.origin for setting in listing} == {"default"}
+    assert all(setting.about for setting in listing)
+    assert load().settings.zookeeper_hosts == "127.0.0.1:2181"
+
+
+def test_the_environment_wins_over_the_file_and_each_value_knows_where_it_came_from(
+    monkeypatch: pytest.MonkeyPatch, file: Path
+) -> None:
+    file.write_text('queue_prefix = "fromfile"\nzookeeper_hosts = "zk:1"\nclusters = ["demo:web"]\n')
+    monkeypatch.setenv("TASKERMAN_QUEUE_PREFIX", "fromenv")
+    found = load().settings
+    assert (found.queue_prefix, found.zookeeper_hosts, found.clusters) == ("fromenv", "zk:1", ("demo:web",))
+    assert origin("TASKERMAN_QUEUE_PREFIX") == "environment"
+    assert origin("TASKERMAN_ZOOKEEPER_HOSTS") == str(file)
+    assert origin("TASKERMAN_STATE_DIR") == "default"
+
+
+def test_the_default_file_is_read_when_it_is_there() -> None:
+    path = settings_module.DEFAULT_FILE
+    path.parent.mkdir()
+    path.write_text('log_format = "json"\n')
+    assert load().settings.log_format == "json"
+
+
+def test_a_runners_table_reaches_it_as_it_was_written(file: Path) -> None:
+    file.write_text('[runners.redis_task]\nrestart_command = ["systemctl", "restart", "redis"]\nport = 6379\n')
+    runner = load().settings.runners["redis_task"]
+    assert runner == {"restart_command": ["systemctl", "restart", "redis"], "port": 6379}
+
+
+def test_lists_are_comma_separated_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASKERMAN_CLUSTERS", "redis:a, redis:b")
+    monkeypatch.setenv("TASKERMAN_ACTIONS", "redis_task:*")
+    found = load().settings
+    assert found.clusters == ("redis:a", "redis:b")
+    assert found.allows("redis_task:restart")
+    assert not found.allows("demo_task:restart")
+
+
+def test_nothing_is_allowed_on_a_node_that_names_no_action() -> None:
+    assert not Settings().allows("demo_task:restart")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "reason"),
+    [
+        ("TASKERMAN_QUEUE_PREFIX", "much-too-long-a-prefix", "pattern"),
+        ("TASKERMAN_ZOOKEEPER_SESSION_S", "soon", "number"),
+        ("TASKERMAN_LOG_FORMAT", "xml", "human"),
+        ("TASKERMAN_CLUSTERS", "no-kind", "pattern"),
+        ("TASKERMAN_ACTIONS", "*:*", "pattern"),
+        ("TASKERMAN_NODE_ID", "a/b", "pattern"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_variable_and_the_reason(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, reason: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(UsageError) as caught:
+        load()
+    assert variable in caught.value.what
+    assert repr(value) in caught.value.what
+    assert reason in caught.value.what
+
+
+def test_a_table_in_the_environment_that_is_not_json_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASKERMAN_RUNNERS", "{no")
+    with pytest.raises(UsageError, match="runners"):
+        load()
+
+
+def test_an_unknown_name_in_the_file_is_an_error_and_in_the_environment_a_warning(
+    monkeypatch: pytest.MonkeyPatch, file: Path
+) -> None:
+    """A file is ours alone; an environment may carry names of a newer build."""
+    file.write_text("")
+    monkeypatch.setenv("TASKERMAN_QEUE_PREFIX", "x")
+    assert load().unknown == ("TASKERMAN_QEUE_PREFIX",)
+    file.write_text('qeue_prefix = "x"\n')
+    with pytest.raises(UsageError, match=r"qeue_prefix.*not a setting"):
+        load()
+
+
+@pytest.mark.parametrize("content", ["not toml", None])
+def test_a_named_file_that_cannot_be_read_is_an_error(file: Path, content: str | None) -> None:
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(UsageError, match=r"mine\.toml"):
+        load()
+
+
+def test_an_empty_variable_is_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASKERMAN_NODE_ID", "")
+    assert load().settings.node_id is None
+
+
+def test_whoever_uses_sudo_is_named_by_their_own_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUDO_USER", "ada")
+    assert load().settings.operator.startswith("ada@")
