@@ -35,7 +35,7 @@ from taskerman.model.plan import Plan
 from taskerman.model.task import ActionTraits, TaskState
 from taskerman.policy.admission import Reason, Waiting, gate
 from taskerman.policy.conclusion import Ending
-from taskerman.policy.letters import dead_letter
+from taskerman.policy.letters import announcement, dead_letter
 from taskerman.policy.signals import RevokeAsked, Taken
 from taskerman.ports.catalog import Catalog
 from taskerman.ports.clock import Clock
@@ -114,11 +114,11 @@ class Agent:
         self._performance: Performance | None = None
         self._mailbox = Mailbox(
             queues,
-            names.node(profile.node),
+            names,
+            profile.node,
             clock=clock,
             deliver=self._inbox.put,
             emit=emit,
-            tags={"taskerman": "node", "taskerman:node": profile.node},
             poll=profile.poll,
         )
 
@@ -501,7 +501,7 @@ class Agent:
         if ended.end.dead_letter is DeadLetterState.OWED:
             letter = dead_letter(plan, self._profile.node, ended.end)
             try:
-                self._queues.send(self._names.dead_letter, letter.model_dump_json())
+                self._queues.send(self._names.dead_letter, announcement(letter))
             except TaskermanError as error:
                 self._emit(Event("dead_letter_not_sent", {"task": held.task, "why": str(error)}, "error"))
                 held.look_at = self._clock.monotonic() + _SETTLE_AGAIN_S

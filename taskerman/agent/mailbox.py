@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
 from taskerman.errors import NotFound, TaskermanError
 from taskerman.model.event import Event, Listener
+from taskerman.model.ids import NodeId, QueueNames
 from taskerman.ports.clock import Clock
 from taskerman.ports.queue import Delivery, Queues
+from taskerman.ringing import ensure_node_queue
 
 __all__ = ["LOAN", "Mailbox"]
 
@@ -36,27 +38,28 @@ class Mailbox:
     def __init__(
         self,
         queues: Queues,
-        queue: str,
+        names: QueueNames,
+        node: NodeId,
         *,
         clock: Clock,
         deliver: Callable[[Delivery], None],
         emit: Listener,
-        tags: Mapping[str, str] | None = None,
         poll: timedelta = _POLL,
     ) -> None:
         """`deliver` must not block. `poll`: how long one receive waits, at most 20 s."""
         self._queues = queues
-        self._queue = queue
+        self._names = names
+        self._node = node
+        self._queue = names.node(node)
         self._clock = clock
         self._deliver = deliver
         self._emit = emit
-        self._tags = tags
         self._poll = poll
         self._closed = threading.Event()
         self._polled_empty = threading.Event()
         self._lock = threading.Lock()
         self._loans: dict[int, _Loan] = {}
-        self._thread = threading.Thread(target=self._receive, name=f"mailbox {queue}", daemon=True)
+        self._thread = threading.Thread(target=self._receive, name=f"mailbox {node}", daemon=True)
 
     def open(self) -> None:
         """Start receiving; the queue is created when it is missing."""
@@ -110,7 +113,7 @@ class Mailbox:
 
     def _create(self) -> None:
         try:
-            self._queues.ensure(self._queue, tags=self._tags)
+            ensure_node_queue(self._queues, self._names, self._node)
         except TaskermanError as error:
             self._emit(Event("queue_not_created", {"queue": self._queue, "why": str(error)}, "error"))
             self._closed.wait(random.uniform(5, 10))

@@ -6,6 +6,7 @@ Every one may be repeated by any router at any time; none needs to know whether 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from enum import Enum, auto
 
 from taskerman.coordination import layout
@@ -97,13 +98,27 @@ class RouterMoves:
         ended = set(names.names) if names else set()
         return [node.id for node in plan.nodes if node.id not in ended]
 
-    def refuse(self, refusal: Refusal) -> Refusal:
-        """Record a document that was not accepted; the record that stands is returned. Idempotent."""
+    def refusal(self, sha256: str) -> Refusal | None:
+        """The record of a body that was refused."""
+        path = layout.refused(sha256)
+        record = self._tree.get(path)
+        return None if record is None else layout.decode(Refusal, record, path)
+
+    def refuse(self, refusal: Refusal, sent_at: datetime) -> Refusal:
+        """Record a document that was not accepted; the record that stands is returned. Idempotent a message.
+
+        `sent_at`: of the message. A record that is older than the message is of an earlier one, and is replaced.
+        """
         self._tree.ensure(layout.REFUSED)
         path = layout.refused(refusal.sha256)
-        self._tree.commit([Create(path, refusal.to_json())])
+        if isinstance(self._tree.commit([Create(path, refusal.to_json())]), Committed):
+            return refusal
         record = self._tree.get(path)
-        return refusal if record is None else layout.decode(Refusal, record, path)
+        there = refusal if record is None else layout.decode(Refusal, record, path)
+        if record is None or there.at >= sent_at:
+            return there
+        self._tree.commit([Set(path, refusal.to_json(), record.stat.version)])
+        return refusal
 
     def announced(self, sha256: str) -> None:
         """Note that the dead letter of a refused document was sent. Idempotent."""

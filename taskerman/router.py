@@ -1,0 +1,268 @@
+"""The router: resolves the cluster, fixes the plan, rings the nodes. It keeps no state and any number may run.
+
+A crash anywhere is repeated with the same plan: receive, validate, plan (create-if-absent), ring every node without an
+end, delete. A document that can never be accepted is recorded, announced and deleted, in that order; one that cannot
+be judged now is given back to the queue. It never drops anything and never stops for a document.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from taskerman.coordination.router_moves import Published, RouterMoves
+from taskerman.errors import (
+    CoordinationUnavailable,
+    DiscoveryFailed,
+    DocumentFieldInvalid,
+    NotFound,
+    NotPermitted,
+    OperatorError,
+    QueuesUnavailable,
+    StopNow,
+    TaskEnded,
+    TaskermanError,
+    TaskExists,
+)
+from taskerman.model.base import content_hash
+from taskerman.model.event import Event, Listener
+from taskerman.model.ids import QueueNames
+from taskerman.model.plan import Plan, Refusal
+from taskerman.model.task import TaskDocument, parse_task_document
+from taskerman.policy.letters import announcement, dead_letter_of_document
+from taskerman.policy.routing import deadline, make_plan
+from taskerman.ports.catalog import Catalog
+from taskerman.ports.clock import Clock
+from taskerman.ports.discovery import Discovery
+from taskerman.ports.queue import Delivery, Queues
+from taskerman.ringing import ring
+
+__all__ = ["Router", "RouterLimits"]
+
+_BODY_KEPT = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class RouterLimits:
+    """`discovery_patience`: how long after it was sent a document waits for a discovery that fails. `again`: how soon
+    a document that could not be judged is looked at again. `sweep`: how often ended tasks are closed."""
+
+    loan: timedelta = timedelta(minutes=15)
+    poll: timedelta = timedelta(seconds=20)
+    again: timedelta = timedelta(seconds=30)
+    discovery_patience: timedelta = timedelta(hours=1)
+    sweep: timedelta = timedelta(seconds=60)
+
+
+class Router:
+    """One router. `run` returns when it was asked to stop; raises `StopNow` when it must not go on."""
+
+    def __init__(
+        self,
+        moves: RouterMoves,
+        *,
+        queues: Queues,
+        names: QueueNames,
+        discoveries: Mapping[str, Discovery],
+        catalog: Catalog,
+        clock: Clock,
+        emit: Listener,
+        limits: RouterLimits | None = None,
+        throw: Callable[[], float] = random.random,
+    ) -> None:
+        """`discoveries`: by the name that a document's `discovery` gives; a new kind is added there."""
+        self._moves = moves
+        self._queues = queues
+        self._names = names
+        self._discoveries = discoveries
+        self._catalog = catalog
+        self._clock = clock
+        self._emit = emit
+        self._limits = limits or RouterLimits()
+        self._throw = throw
+        self._stop = threading.Event()
+        self._swept_at: float | None = None
+
+    def stop(self) -> None:
+        """Ask it to finish the document in hand and return. From any thread."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Route until `stop`."""
+        self._emit(Event("router_started", {"queue": self._names.tasks}))
+        while not self._stop.is_set():
+            try:
+                self.turn()
+            except StopNow:
+                raise
+            except (CoordinationUnavailable, QueuesUnavailable, NotFound, NotPermitted) as error:
+                self._emit(Event("router_waits", {"why": str(error), "code": error.code}, "warning"))
+                self._stop.wait(0.5 + self._throw())
+        self._emit(Event("router_stopped", {}))
+
+    def turn(self) -> int:
+        """One poll of the global queue, and what came of it; the number of documents received."""
+        self._sweep()
+        try:
+            arrived = self._queues.receive(self._names.tasks, wait=self._limits.poll, loan=self._limits.loan)
+        except NotFound:
+            self._queues.ensure(self._names.tasks)
+            self._queues.ensure(self._names.dead_letter)
+            return 0
+        for delivery in arrived:
+            self.route(delivery)
+        return len(arrived)
+
+    def route(self, delivery: Delivery) -> None:
+        """Do what one document asks for. Raises only `StopNow`; whatever else happens, the message is not lost."""
+        try:
+            if not self._was_refused(delivery):
+                self._route(delivery)
+        except StopNow:
+            raise
+        except DiscoveryFailed as error:
+            self._not_now(delivery, error, delivery.sent_at + self._limits.discovery_patience)
+        except (CoordinationUnavailable, QueuesUnavailable) as error:
+            self._not_now(delivery, error, None)
+        except OperatorError as error:
+            self._refuse(delivery, error)
+        except TaskermanError as error:  # a bug of ours: the document stays, and so does the daemon
+            self._emit(Event("document_stuck", {"why": str(error), "code": error.code}, "error"))
+
+    def _was_refused(self, delivery: Delivery) -> bool:
+        """A message that was refused stays refused, however often it comes: only what is sent anew is judged anew."""
+        refusal = self._moves.refusal(_sha256(delivery.body))
+        if refusal is None or delivery.sent_at > refusal.at:
+            return False
+        if refusal.dead_letter == "owed":
+            self._queues.send(self._names.dead_letter, announcement(dead_letter_of_document(refusal)))
+            self._moves.announced(refusal.sha256)
+        delivery.ack()
+        return True
+
+    def _route(self, delivery: Delivery) -> None:
+        document, received = parse_task_document(delivery.body)
+        digest = content_hash(received)
+        plan = self._moves.plan(document.task_id)
+        if plan is None:
+            plan = self._plan(document, received, digest, delivery.sent_at)
+        elif plan.hash != digest:
+            raise TaskExists(
+                f"Task {document.task_id} exists with other content ({plan.hash[:19]} there, {digest[:19]} here).",
+                next_step="Give the new task an id of its own.",
+            )
+        unreached = ring(self._queues, self._names, plan, self._moves.unended(plan))
+        if unreached:
+            raise QueuesUnavailable(f"{len(unreached)} of {len(plan.nodes)} nodes could not be rung: {unreached[:5]}.")
+        self._emit(Event("task_routed", {"task": document.task_id, "cluster": document.cluster_name}))
+        delivery.ack()
+
+    def _plan(self, document: TaskDocument, received: Mapping[str, object], digest: str, sent_at: datetime) -> Plan:
+        now = self._clock.now()
+        if now >= deadline(document, sent_at):
+            raise TaskEnded(
+                f"not_after ({deadline(document, sent_at):%Y-%m-%dT%H:%M:%SZ}) passed before {document.task_id} was "
+                "planned.",
+                next_step="Submit it again if it is still wanted.",
+            )
+        self._catalog.check_args(document.action, document.taskerman_params.action_args)
+        discovery = self._discoveries.get(document.discovery)
+        if discovery is None:
+            raise DocumentFieldInvalid(
+                f"discovery: {document.discovery!r} is not known to this router.",
+                next_step=f"Known: {', '.join(sorted(self._discoveries))}.",
+            )
+        discovered = discovery.nodes(document.cluster_name)
+        strangers = set(document.nodes) - {node.id for node in discovered}
+        plan = make_plan(
+            document,
+            received,
+            digest,
+            discovered,
+            registered=self._moves.registered(strangers) if strangers else (),
+            sent_at=sent_at,
+            now=now,
+        )
+        if self._moves.publish(plan) is Published.NEW:
+            self._emit(
+                Event(
+                    "task_planned",
+                    {
+                        "task": document.task_id,
+                        "cluster": document.cluster_name,
+                        "action": document.action,
+                        "nodes": len(plan.nodes),
+                        "cap": plan.cap,
+                    },
+                )
+            )
+            return plan
+        there = self._moves.plan(document.task_id)  # another router was first: its plan is the one
+        assert there is not None
+        return there
+
+    def _not_now(self, delivery: Delivery, error: TaskermanError, patience: datetime | None) -> None:
+        if patience is not None and self._clock.now() >= patience:
+            self._refuse(delivery, error)
+            return
+        tries = min(delivery.receive_count, 6)
+        wait = min(self._limits.again * 2 ** (tries - 1) * (0.5 + self._throw() / 2), timedelta(minutes=10))
+        self._emit(Event("document_waits", {"why": str(error), "code": error.code, "s": wait.seconds}, "warning"))
+        try:
+            delivery.requeue(wait)
+        except TaskermanError as failed:
+            self._emit(Event("requeue_failed", {"why": str(failed)}, "warning"))  # its loan runs out by itself
+
+    def _refuse(self, delivery: Delivery, error: TaskermanError) -> None:
+        """Record, announce, delete: each step is repeated by the next delivery if a crash cuts in."""
+        raw = delivery.body.encode("utf-8", "surrogatepass")
+        named = _named(delivery.body)
+        refusal = Refusal(
+            sha256=_sha256(delivery.body),
+            code=error.code,
+            reason=str(error),
+            at=self._clock.now(),
+            queue=delivery.queue,
+            body=raw[:_BODY_KEPT].decode("utf-8", "replace"),
+            body_bytes=len(raw),
+            body_truncated=len(raw) > _BODY_KEPT,
+            task_id=named.task_id if named else None,
+            cluster_name=named.cluster_name if named else None,
+        )
+        try:
+            recorded = self._moves.refuse(refusal, delivery.sent_at)
+            if recorded.dead_letter == "owed":
+                self._queues.send(self._names.dead_letter, announcement(dead_letter_of_document(recorded)))
+                self._moves.announced(recorded.sha256)
+            delivery.ack()
+        except NotFound:
+            self._queues.ensure(self._names.dead_letter)
+            self._not_now(delivery, error, None)
+            return
+        except (CoordinationUnavailable, QueuesUnavailable, NotPermitted) as failed:
+            self._not_now(delivery, failed, None)
+            return
+        self._emit(Event("document_refused", {"code": error.code, "why": str(error)}, "error"))
+
+    def _sweep(self) -> None:
+        now = self._clock.monotonic()
+        if self._swept_at is None or now - self._swept_at >= self._limits.sweep.total_seconds():
+            self._swept_at = now
+            for task in self._moves.close_ended():
+                self._emit(Event("task_closed", {"task": task}))
+
+
+def _named(body: str) -> TaskDocument | None:
+    """The document in a refused body, when it can be read that far."""
+    try:
+        return parse_task_document(body)[0]
+    except TaskermanError:
+        return None
+
+
+def _sha256(body: str) -> str:
+    return hashlib.sha256(body.encode("utf-8", "surrogatepass")).hexdigest()
