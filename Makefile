@@ -28,7 +28,7 @@ $(READY): $(LOCK) pyproject.toml
 	if sed -n '/^uv==/,/[^\\]$$/p' $(LOCK) > $(VENV)/uv.lock && \
 		$(BIN)/pip install --quiet --require-hashes --only-binary uv -r $(VENV)/uv.lock && \
 		$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r $(LOCK); then :; \
-	else echo "uv cannot do it here; pip takes about a minute"; \
+	else echo "uv cannot do it here; pip takes a minute or two"; \
 		sed '/^uv==/,/[^\\]$$/d' $(LOCK) > $(VENV)/pip.lock && \
 		$(BIN)/pip install --quiet --require-hashes -r $(VENV)/pip.lock; fi
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
