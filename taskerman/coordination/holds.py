@@ -1,0 +1,68 @@
+"""HOLD: a person's stop sign, and the installation that begins with one."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from datetime import datetime
+
+from taskerman.coordination import layout
+from taskerman.coordination.verbs import Verbs
+from taskerman.errors import NotFound, RefusedByState
+from taskerman.model.hold import MAX_HOLDS, Control, Hold
+from taskerman.ports.tree import Create, Op, Set
+
+__all__ = ["HoldVerbs"]
+
+
+class HoldVerbs(Verbs):
+    """Verbs on everything, on a cluster, on an owner."""
+
+    def install(self, why: str) -> Control:
+        """Create the installation, with a hold on everything: nothing runs before a person lifts it. Idempotent."""
+        self._tree.ensure(
+            layout.CLUSTERS, layout.SCOPES, layout.NODES, layout.TASKS, layout.REFUSED, layout.AUDIT, layout.WAITS
+        )
+        hold = Hold(id="new-installation", on="*", why=why, by=self._by, at=self._clock())
+        fresh = Control(installation=str(uuid.uuid4()), holds=(hold,))
+        self._tree.commit([Create(layout.CONTROL, fresh.to_json()), self._audit("init", "installation", why)])
+        return layout.check_layout(self._tree.get(layout.CONTROL))
+
+    def hold(self, on: str, why: str, until: datetime | None = None) -> Hold:
+        """Stop new attempts on `*`, `cluster:<c>` or `owner:<o>`. Those that run go on. Raises `RefusedByState`."""
+
+        def put(control: Control) -> tuple[Control, Hold]:
+            same = next((h for h in control.holds if h.on == on), None)
+            if same is not None:
+                raise RefusedByState(
+                    f"Hold {same.id} stands on {on} already, by {same.by}: {same.why}.",
+                    next_step=f"Remove it first: `taskerman unhold {same.id}`.",
+                )
+            if len(control.holds) >= MAX_HOLDS:
+                raise RefusedByState(f"There are {MAX_HOLDS} holds already.", next_step="Remove some: `unhold`.")
+            hold = Hold(id=f"h{uuid.uuid4().hex[:6]}", on=on, why=why, by=self._by, at=self._clock(), until=until)
+            return control.model_copy(update={"holds": (*control.holds, hold)}), hold
+
+        return self._change_control(put, "hold", on, why)
+
+    def unhold(self, hold_id: str, why: str) -> Hold:
+        """Remove a hold, by its id or by what it stands on; what waits goes on by itself. Raises `NotFound`."""
+
+        def remove(control: Control) -> tuple[Control, Hold]:
+            found = next((h for h in control.holds if hold_id in (h.id, h.on)), None)
+            if found is None:
+                raise NotFound(f"There is no hold {hold_id}.", next_step="`taskerman status` lists the holds.")
+            return control.model_copy(update={"holds": tuple(h for h in control.holds if h is not found)}), found
+
+        return self._change_control(remove, "unhold", hold_id, why)
+
+    def _change_control(
+        self, change: Callable[[Control], tuple[Control, Hold]], verb: str, target: str, why: str
+    ) -> Hold:
+        def build() -> tuple[list[Op], Hold]:
+            record = self._tree.get(layout.CONTROL)
+            after, hold = change(layout.check_layout(record))
+            assert record is not None
+            return [Set(layout.CONTROL, after.to_json(), record.stat.version)], hold
+
+        return self._commit(build, verb, target, why)

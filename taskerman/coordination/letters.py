@@ -1,0 +1,101 @@
+"""REDRIVE and DISCARD: what a person decides about a dead letter."""
+
+from __future__ import annotations
+
+from taskerman.coordination import layout
+from taskerman.coordination.snapshot import as_names, as_record
+from taskerman.coordination.verbs import Verbs
+from taskerman.errors import NotFound, RefusedByState
+from taskerman.model.assignment import Progress
+from taskerman.model.ids import NodeId, TaskId
+from taskerman.model.outcome import DeadLetterState, Outcome
+from taskerman.model.plan import OpenTask, Plan, Refusal
+from taskerman.model.task import FailureMark, TaskState
+from taskerman.ports.tree import Children, Create, Delete, Get, Op, Set
+
+__all__ = ["LetterVerbs"]
+
+_ALIVE = (TaskState.OPEN, TaskState.HALTED)
+
+
+class LetterVerbs(Verbs):
+    """Verbs on what needs a person."""
+
+    def redrive(self, task: TaskId, node: NodeId, why: str) -> bool:
+        """Open the ended assignment of `node` again, in place; fresh nodes wait behind it. Ring it afterwards.
+
+        False: the task is over (cancelled, expired, or put away); a new task must be made of its document.
+        Raises `RefusedByState` when the assignment ended well.
+        """
+        plan = self.plan(task)
+
+        def build() -> tuple[list[Op], bool]:
+            end, version = self._end(task, node)
+            if end.outcome.well or end.outcome is Outcome.CANCELLED:
+                raise RefusedByState(f"{node} ended {end.outcome.value} in {task}; there is nothing to redrive.")
+            control, ctl_version = self._control(task)
+            if control.state not in _ALIVE or self._clock() >= plan.accepted.not_after:
+                return [], False
+            failed = {**control.failed, node: FailureMark.RETRYING}
+            excused = tuple(n for n in control.excused if n != node)
+            after = control.model_copy(
+                update={"failed": failed, "excused": excused, "state": TaskState.OPEN, "why": f"redrive of {node}"}
+            )
+            ops: list[Op] = [
+                Delete(layout.end(task, node), version),
+                Create(layout.progress(task, node), Progress(why="redriven by a person").to_json()),
+                Set(layout.control(task), after.to_json(), ctl_version),
+            ]
+            if self._open_entry(plan) is None:
+                document = plan.task
+                header = OpenTask(
+                    task=task,
+                    owner=document.owner,
+                    cap=plan.cap,
+                    max_failures=document.taskerman_params.failure_args.max_failures,
+                )
+                ops.append(Create(layout.open_task(document.cluster_name), header.to_json(), sequence=True))
+            return ops, True
+
+        return self._commit(build, "redrive", f"{task}/{node}", why)
+
+    def redriven(self, task: TaskId, node: NodeId, why: str) -> None:
+        """Note that a dead letter of a closed task lives on in a new task."""
+        self._settle_letter(task, node, DeadLetterState.REDRIVEN, "redrive", why)
+
+    def discard(self, task: TaskId, node: NodeId, why: str) -> None:
+        """A person decided that nothing more is to be done about this dead letter. Raises `RefusedByState`."""
+        self._settle_letter(task, node, DeadLetterState.DISCARDED, "discard", why)
+
+    def discard_document(self, sha256: str, why: str) -> None:
+        """The same for a document that was refused. Raises `NotFound`."""
+
+        def build() -> tuple[list[Op], None]:
+            path = layout.refused(sha256)
+            record = self._tree.get(path)
+            if record is None:
+                raise NotFound(f"No refused document {sha256}.", next_step="`taskerman dlq list` shows them.")
+            after = layout.decode(Refusal, record, path).model_copy(update={"dead_letter": "discarded"})
+            return [Set(path, after.to_json(), record.stat.version)], None
+
+        self._commit(build, "discard", f"refused/{sha256}", why)
+
+    def _settle_letter(self, task: TaskId, node: NodeId, state: DeadLetterState, verb: str, why: str) -> None:
+        def build() -> tuple[list[Op], None]:
+            end, version = self._end(task, node)
+            if end.dead_letter not in (DeadLetterState.OWED, DeadLetterState.SENT):
+                raise RefusedByState(f"{node} in {task} has no open dead letter ({end.dead_letter.value}).")
+            after = end.model_copy(update={"dead_letter": state})
+            return [Set(layout.end(task, node), after.to_json(), version)], None
+
+        self._commit(build, verb, f"{task}/{node}", why)
+
+    def _open_entry(self, plan: Plan) -> str | None:
+        parent = layout.open_tasks(plan.task.cluster_name)
+        names = as_names(self._tree.read(Children(parent))[0])
+        paths = [f"{parent}/{name}" for name in (names.names if names else ())]
+        for path, answer in zip(paths, self._tree.read(*(Get(path) for path in paths)), strict=True):
+            record = as_record(answer)
+            if record is not None and layout.decode(OpenTask, record, path).task == plan.task.task_id:
+                return path
+        return None

@@ -1,0 +1,258 @@
+"""The line: where an assignment stands, and JOIN. Courtesy only: what is safe is decided by the take.
+
+Only the head of a line looks around; everybody else watches the one before. An entry must never outlive the wish to
+go: a ghost at the head would stop the task for as long as its session lives.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum, auto
+
+from taskerman.coordination import layout
+from taskerman.coordination.incarnation import Incarnation
+from taskerman.coordination.snapshot import Around, as_names, as_record, survey
+from taskerman.errors import AnswerUnknown, Fenced
+from taskerman.model.assignment import Progress
+from taskerman.model.attempt import NodeRecord
+from taskerman.model.ids import NodeId, TaskId
+from taskerman.model.outcome import End
+from taskerman.model.plan import OpenTask, Plan, PlannedNode
+from taskerman.model.task import TaskControl, TaskState
+from taskerman.policy.admission import Admission, Reason, Snapshot, Waiting, admit
+from taskerman.ports.tree import Check, Children, Committed, Create, Delete, Exists, Get, Names, Op, Tree, Wake
+
+__all__ = ["Ended", "Left", "Line", "Over", "Ready", "Standing"]
+
+_LOOKS = 20
+
+_OUT_OF_LINE = frozenset({Reason.NODE_GONE, Reason.EXPIRED, Reason.NOT_OPEN, Reason.BACKOFF, Reason.NODE_BUSY})
+"""For these the node does not stand in the line: others must not wait behind it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The assignment has its outcome."""
+
+    end: End
+    version: int
+
+
+class Over(Enum):
+    """The task is over for every node that is not acting; this node's assignment is to be ended so."""
+
+    CANCELLED = auto()
+    EXPIRED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """There is nothing to do here any more, and nothing to record: the task is being put away, or is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Admitted. Everything that the take needs, with the versions on which the answer rests."""
+
+    snapshot: Snapshot
+    around: Around
+    entry: str
+    node_version: int
+    ctl_version: int
+    progress_version: int
+
+
+Standing = Ready | Waiting | Ended | Over | Left
+
+
+class Line(Incarnation):
+    """Where one node's assignments stand. Keeps which entries are its own."""
+
+    def __init__(self, tree: Tree, node: NodeId, journal: str) -> None:
+        """As `Incarnation`."""
+        super().__init__(tree, node, journal)
+        self._entries: dict[TaskId, str] = {}
+        self._session: int | None = None
+        self._headers: dict[str, OpenTask] = {}
+
+    def plan(self, task: TaskId) -> Plan | None:
+        """The plan of `task`; None only after a sync: there was none."""
+        found = self.tree.get(layout.task(task))
+        if found is None:
+            self.tree.sync(layout.task(task))
+            found = self.tree.get(layout.task(task))
+        return None if found is None else Plan.unpack(found.data)
+
+    def control(self, task: TaskId, wake: Wake | None = None) -> TaskControl | None:
+        """The task's control record, watched."""
+        found = self.tree.get(layout.control(task), wake)
+        return None if found is None else layout.decode(TaskControl, found, layout.control(task))
+
+    def stand(self, plan: Plan, now: datetime, wake: Wake) -> Standing:
+        """Look where the assignment stands, joining the line if it should stand there.
+
+        Only the head of the line looks around: what others must change for this node to go on is watched, and
+        `wake` is called when it does. In a crowd that moves all the time the answer may be to look again now.
+        """
+        for _ in range(_LOOKS):
+            standing = self._look(plan, now, wake)
+            if standing is not None:
+                return standing
+        return Waiting(Reason.NOT_IN_LINE, "The line moved whenever it looked; it looks again.", until=now)
+
+    def _look(self, plan: Plan, now: datetime, wake: Wake) -> Standing | None:  # noqa: PLR0911  one return an answer
+        """One look. None: what was read had moved meanwhile."""
+        self._notice_session()
+        task = plan.task.task_id
+        planned = plan.node(self.node)
+        if planned is None:
+            return Left()
+        end, ctl, progress, record, line = self.tree.read(
+            Get(layout.end(task, self.node), wake),
+            Get(layout.control(task), wake),
+            Get(layout.progress(task, self.node)),
+            Get(layout.node(self.node), wake),
+            Children(layout.line(task, planned.lane)),
+        )
+        if (found_end := as_record(end)) is not None:
+            self.leave(task)
+            return Ended(layout.decode(End, found_end, layout.end(task, self.node)), found_end.stat.version)
+        found_ctl, found_progress, found_record = as_record(ctl), as_record(progress), as_record(record)
+        names = as_names(line)
+        if found_record is None:
+            raise Fenced(f"The record of {self.node} is gone.", next_step="Was ZooKeeper emptied or restored?")
+        self._mine(layout.decode(NodeRecord, found_record, layout.node(self.node)), found_record.stat.version)
+        if found_ctl is None or names is None:
+            self._entries.pop(task, None)
+            return Left()
+        control = layout.decode(TaskControl, found_ctl, layout.control(task))
+        if (over := self._over(plan, control, now)) is not None:
+            self.leave(task)
+            return over
+        known = layout.decode(Progress, found_progress, layout.progress(task, self.node)) if found_progress else None
+        snapshot = self._snapshot(plan, control, known or Progress())
+        alone = admit(snapshot, now)
+        if isinstance(alone, Waiting) and alone.reason in _OUT_OF_LINE:
+            self.leave(task)
+            return alone
+        entry = self._standing_at(task, planned, names, control)
+        if entry is None or found_progress is None:
+            self._join(plan, planned, known, control, found_ctl.stat.version, names)
+            return None
+        place = names.names.index(entry.rpartition("/")[2])
+        watched = [Exists(entry, wake)]
+        if place:
+            watched.append(Exists(f"{layout.line(task, planned.lane)}/{names.names[place - 1]}", wake))
+        if not all(self.tree.read(*watched)):
+            return None
+        if place:
+            return Waiting(Reason.PLACE, f"{place} of the task's nodes stand before it in the line.")
+        around = survey(self.tree, plan, now, wake=wake, headers=self._headers)
+        seen = self._snapshot(plan, control, known or Progress(), around, place)
+        answer: Admission = admit(seen, now)
+        if isinstance(answer, Waiting):
+            return answer
+        return Ready(
+            snapshot=seen,
+            around=around,
+            entry=entry,
+            node_version=self.version,
+            ctl_version=found_ctl.stat.version,
+            progress_version=found_progress.stat.version,
+        )
+
+    def leave(self, task: TaskId) -> None:
+        """Leave the line of `task`. Idempotent. An entry that cannot be deleted now is met again by the next look."""
+        entry = self._entries.get(task)
+        if entry is None:
+            return
+        self.tree.commit([Delete(entry)])
+        del self._entries[task]
+
+    def _over(self, plan: Plan, control: TaskControl, now: datetime) -> Over | Left | None:
+        if control.state is TaskState.CLOSING:
+            return Left()
+        if control.state is TaskState.CANCELLED:
+            return Over.CANCELLED
+        if control.state is TaskState.EXPIRED or now >= plan.accepted.not_after:
+            return Over.EXPIRED
+        return None
+
+    def _snapshot(
+        self, plan: Plan, control: TaskControl, progress: Progress, around: Around | None = None, place: int = 0
+    ) -> Snapshot:
+        task = plan.task
+        return Snapshot(
+            task=task.task_id,
+            node=self.node,
+            cluster=task.cluster_name,
+            owner=task.owner,
+            cap=plan.cap,
+            max_failures=task.taskerman_params.failure_args.max_failures,
+            not_after=plan.accepted.not_after,
+            control=control,
+            record=self.record,
+            progress=progress,
+            holds=around.holds if around else (),
+            slots=around.slots if around else (),
+            place=place,
+            ahead=around.ahead if around else (),
+        )
+
+    def _standing_at(self, task: TaskId, planned: PlannedNode, names: Names, control: TaskControl) -> str | None:
+        """The path of our entry, if we stand in the line as we should."""
+        entry = self._entries.get(task)
+        if entry is None:
+            return None
+        name = entry.rpartition("/")[2]
+        if name not in names.names or (self.node in control.failed and not name.startswith("0")):
+            self._entries.pop(task)
+            return None
+        return entry
+
+    def _join(
+        self,
+        plan: Plan,
+        planned: PlannedNode,
+        known: Progress | None,
+        control: TaskControl,
+        ctl_version: int,
+        names: Names,
+    ) -> None:
+        """JOIN: one commit, carrying the node's version, so that it cannot be applied after our take or end."""
+        task = plan.task.task_id
+        lane = layout.line(task, planned.lane)
+        name = layout.entry_name(
+            first=self.node in control.failed or self._keeps_slot(planned),
+            deferrals=known.deferrals if known else 0,
+            rank=planned.rank,
+        )
+        path = f"{lane}/{name}"
+        own_end = f".{planned.rank:05d}"
+        ops: list[Op] = [Check(layout.node(self.node), self.version), Check(layout.control(task), ctl_version)]
+        if known is None:
+            ops.append(Create(layout.progress(task, self.node), Progress().to_json()))
+        ops += [Delete(f"{lane}/{other}") for other in names.names if other.endswith(own_end) and other != name]
+        there = self.tree.get(path) if name in names.names else None
+        if there is not None and there.stat.owner != self._session:
+            ops.append(Delete(path, there.stat.version))  # of an earlier session of this node, not yet expired
+        if there is None or there.stat.owner != self._session:
+            ops.append(Create(path, self.node.encode(), ephemeral=True))
+        try:
+            done = self.tree.commit(ops)
+        except AnswerUnknown:
+            self.fence()  # a join that comes late would be a ghost at the head for as long as our session lives
+            return
+        if isinstance(done, Committed):
+            self._entries[task] = path
+
+    def _keeps_slot(self, planned: PlannedNode) -> bool:
+        found = [as_names(answer) for answer in self.tree.read(*(Children(layout.scope(s)) for s in planned.scopes))]
+        return any(slot.node == self.node for names in found if names for slot in layout.slots(names.names))
+
+    def _notice_session(self) -> None:
+        session = self.tree.session
+        if session != self._session:
+            self._session = session
+            self._entries.clear()  # entries of another session vanish with it, or are replaced by our next join

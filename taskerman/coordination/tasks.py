@@ -1,0 +1,95 @@
+"""CANCEL and RESUME: whether a task may go on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from taskerman.coordination import layout
+from taskerman.coordination.snapshot import as_names
+from taskerman.coordination.verbs import Verbs
+from taskerman.errors import RefusedByState, TaskEnded
+from taskerman.model.assignment import Progress, ProgressState
+from taskerman.model.ids import NodeId, TaskId
+from taskerman.model.outcome import End, Outcome
+from taskerman.model.task import TaskControl, TaskState
+from taskerman.ports.tree import Check, Children, Create, Delete, Op, Set
+
+__all__ = ["TaskVerbs"]
+
+
+class TaskVerbs(Verbs):
+    """Verbs on a whole task."""
+
+    def cancel(self, task: TaskId, why: str) -> TaskControl:
+        """No attempt of the task is taken any more; those that act are aborted by their agents.
+
+        Idempotent. Raises `TaskUnknown`, `TaskEnded`. Ends what neither acts nor ended with `sweep`.
+        """
+
+        def build() -> tuple[list[Op], TaskControl]:
+            control, version = self._control(task)
+            if control.state is TaskState.CANCELLED:
+                return [Check(layout.control(task), version)], control
+            self._refuse_unless_unended(task, control)
+            after = control.model_copy(update={"state": TaskState.CANCELLED, "why": f"{self._by}: {why}"})
+            return [Set(layout.control(task), after.to_json(), version)], after
+
+        return self._commit(build, "cancel", task, why)
+
+    def sweep(self, task: TaskId) -> Sequence[NodeId]:
+        """End, as cancelled, what neither acts nor ended of a cancelled task. Repeat it until nothing is left.
+
+        Each end checks the control record at the version that says cancelled. Returns the nodes still acting.
+        """
+        plan = self.plan(task)
+        acting: list[NodeId] = []
+        control, version = self._control(task)
+        if control.state is not TaskState.CANCELLED:
+            return acting
+        ended = as_names(self._tree.read(Children(layout.ends(task)))[0])
+        for node in plan.nodes:
+            if ended and node.id in ended.names:
+                continue
+            record = self._tree.get(layout.progress(task, node.id))
+            known = layout.decode(Progress, record, layout.progress(task, node.id)) if record else Progress()
+            if known.state is ProgressState.ACTING:
+                acting.append(node.id)
+                continue
+            end = End(
+                outcome=Outcome.CANCELLED,
+                attempt=f"{task}.{node.id}.0",
+                attempts=known.k,
+                reason=control.why,
+                at=self._clock(),
+            )
+            ops: list[Op] = [
+                Check(layout.control(task), version),
+                Create(layout.end(task, node.id), end.to_json()),
+            ]
+            if record is not None:
+                ops.append(Delete(layout.progress(task, node.id), record.stat.version))
+            self._tree.commit(ops)
+        return acting
+
+    def resume(self, task: TaskId, why: str) -> TaskControl:
+        """Go on with a halted or parked task: what failed so far is excused. Ring its nodes afterwards."""
+
+        def build() -> tuple[list[Op], TaskControl]:
+            control, version = self._control(task)
+            if control.state not in (TaskState.HALTED, TaskState.PARKED):
+                raise RefusedByState(
+                    f"Task {task} is {control.state.value}; only a halted or parked one is resumed.",
+                    next_step=f"`taskerman status {task}` shows it.",
+                )
+            excused = tuple(sorted({*control.excused, *control.failed}))
+            after = control.model_copy(update={"state": TaskState.OPEN, "excused": excused, "why": ""})
+            return [Set(layout.control(task), after.to_json(), version)], after
+
+        return self._commit(build, "resume", task, why)
+
+    def _refuse_unless_unended(self, task: TaskId, control: TaskControl) -> None:
+        ends = as_names(self._tree.read(Children(layout.ends(task)))[0])
+        if control.state in (TaskState.CLOSING, TaskState.EXPIRED) or (
+            ends is not None and len(ends.names) == len(self.plan(task).nodes)
+        ):
+            raise TaskEnded(f"Task {task} has ended.", next_step=f"`taskerman status {task}` shows its outcomes.")
