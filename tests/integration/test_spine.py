@@ -1,0 +1,74 @@
+"""The spine: a document goes in, an outcome comes out; real children, everything else in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from taskerman.ringing import ring
+from tests.support.fleet import NAMES, Fleet
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[Fleet]:
+    made = Fleet(tmp_path, 1)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def six(tmp_path: Path) -> Iterator[Fleet]:
+    made = Fleet(tmp_path, 6)
+    yield made
+    made.stop()
+
+
+def test_a_document_becomes_an_outcome_on_one_node(fleet: Fleet) -> None:
+    """Submit to outcome: one node, one attempt, nothing left over."""
+    fleet.start().submit()
+    fleet.until(lambda: fleet.outcomes("t1") == {"i-0": "succeeded"}, "an outcome")
+    assert fleet.acted() == ["i-0"]
+    assert fleet.slots() == ()
+    fleet.until(lambda: fleet.queues.depth("t-node-i-0").in_flight == 0, "the doorbell is settled")
+    fleet.until(lambda: fleet.tree.children("/clusters/demo:web/open").names == (), "the task is closed")  # type: ignore[union-attr]
+    assert list(fleet.dead_letters()) == []
+
+
+def test_six_nodes_are_done_two_at_a_time(six: Fleet) -> None:
+    """Each node once, never more than two in an action."""
+    for node in six.nodes:
+        six.behave(node.id, seconds=0.1)
+    six.start().submit()
+    six.until(lambda: len(six.outcomes("t1")) == 6, "six outcomes")
+    assert set(six.outcomes("t1").values()) == {"succeeded"}
+    assert sorted(six.acted()) == [node.id for node in six.nodes]
+    assert six.most_at_once() == 2
+    assert six.slots() == ()
+
+
+def test_an_unsafe_node_stops_the_task_and_keeps_its_slot(six: Fleet) -> None:
+    """The task halts by itself, others are untouched, a dead letter says why; a redrive after repair goes on."""
+    sick = "i-1"
+    six.behave(sick, post="refuse")
+    six.operator.hold("*", "until all stand in line, so that the order is the plan's")
+    six.start().submit(params={"lease_args": {"concurrency": 1}})
+    six.until(lambda: len(six.waiting("t1")) == 6, "all stand in line")
+    six.operator.unhold("*", "go")
+    six.until(lambda: six.control("t1").get("state") == "halted", "the task halts")
+    assert six.outcomes("t1")[sick] == "unsafe"
+    assert six.slots() == (f"{sick}~1~unsafe",)
+    assert six.acted() == ["i-0", "i-3", sick]  # ranks are by AZ
+    letters: list[dict[str, object]] = []
+    six.until(lambda: bool(letters.extend(six.dead_letters()) or letters), "a dead letter")
+    assert letters[0]["destnode"] == sick
+    assert "told to refuse" in str(letters[0]["reason"])
+
+    six.behave(sick)
+    assert six.operator.redrive("t1", sick, "repaired")
+    plan = six.operator.plan("t1")
+    assert not ring(six.queues, NAMES, plan, [n.id for n in plan.nodes])
+    six.until(lambda: len(six.outcomes("t1")) == 6, "all done")
+    assert set(six.outcomes("t1").values()) == {"succeeded"}
+    assert six.slots() == ()

@@ -1,0 +1,92 @@
+"""A runner that does what files tell it, and leaves a line for each thing it does: the action itself is the witness.
+
+Below `settings["folder"]`: `<node>.json` may say how each hook behaves (see `Behaviour` below); `log.jsonl` gets one
+line for each begin and end, with CLOCK_MONOTONIC.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from taskerman import Check, Go, Recovered, Refuse, Skip, TaskRunner, Wait
+
+
+class Scripted(TaskRunner):
+    """`pre`, `post`: "go", "wait", "wait-cluster", "refuse", "skip", "raise", "hang"; `seconds`: of the action;
+    `action`: "ok", "raise", "hang", "until" (a file `<node>.go` appears); `recover`: "done", "not_done", "unknown",
+    "ask" (looks into the log). Where a value is a list, each call takes the next one and the last one stays."""
+
+    @property
+    def folder(self) -> Path:
+        return Path(str(self.ctx.settings["folder"]))
+
+    def behaviour(self, key: str, default: Any) -> Any:
+        path = self.folder / f"{self.ctx.node_id}.json"
+        table = json.loads(path.read_text()) if path.exists() else {}
+        value = table.get(key, default)
+        if isinstance(value, list):
+            if len(value) > 1:
+                table[key] = value[1:]
+                new = path.with_suffix(".new")
+                new.write_text(json.dumps(table))
+                new.replace(path)
+            value = value[0]
+        return value
+
+    def note(self, what: str) -> None:
+        line = {"what": what, "node": self.ctx.node_id, "attempt": self.ctx.attempt_id, "at": time.monotonic()}
+        with (self.folder / "log.jsonl").open("a") as log:
+            log.write(json.dumps(line) + "\n")
+
+    def check(self, key: str) -> Check:
+        self.note(key)
+        match self.behaviour(key, "go"):
+            case "go":
+                return Go()
+            case "wait":
+                return Wait("told to wait")
+            case "wait-cluster":
+                return Wait("told to wait", of="cluster")
+            case "refuse":
+                return Refuse("told to refuse")
+            case "skip":
+                return Skip("told to skip")
+            case "hang":
+                time.sleep(3600)
+            case "die":
+                os.kill(os.getpid(), 9)
+        raise RuntimeError(f"told to fail in {key}")
+
+    def pre_check(self) -> Check:
+        return self.check("pre")
+
+    def execute_action(self) -> None:
+        self.note("begin")
+        try:
+            how = self.behaviour("action", "ok")
+            if how == "until":
+                while not (self.folder / f"{self.ctx.node_id}.go").exists():
+                    time.sleep(0.01)
+            elif how == "hang":
+                time.sleep(3600)
+            time.sleep(float(self.behaviour("seconds", 0.0)))
+            if how == "raise":
+                raise RuntimeError("told to fail")
+        finally:
+            self.note("end")
+
+    def post_check(self) -> Check:
+        return self.check("post")
+
+    def recover(self) -> Recovered:
+        self.note("recover")
+        answer = self.behaviour("recover", "ask")
+        if answer != "ask":
+            return Recovered(answer)
+        lines = [json.loads(line) for line in (self.folder / "log.jsonl").read_text().splitlines()]
+        own = [line["what"] for line in lines if line["attempt"] == self.ctx.attempt_id]
+        return Recovered.DONE if "end" in own else Recovered.UNKNOWN if "begin" in own else Recovered.NOT_DONE
