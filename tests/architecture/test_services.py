@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.support import services
@@ -11,7 +13,7 @@ from tests.support import services
 def nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv(services.CLASSPATH_VARIABLE, raising=False)
-    monkeypatch.setattr(services, "JAR_FOLDERS", (services.Path("/nonexistent"),))
+    monkeypatch.setattr(services, "JAR_FOLDERS", (Path("/nonexistent"),))
 
 
 @pytest.mark.usefixtures("nothing_installed")
