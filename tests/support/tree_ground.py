@@ -19,7 +19,7 @@ from taskerman.testing.tree import LostAnswer, MemoryServer, MemoryTree
 from taskerman.testing.zookeeper_server import ZookeeperServer
 from tests.support.tcp_proxy import Held, ZookeeperProxy
 from tests.support.waiting import until
-from tests.support.zookeeper import SESSION, expire_session
+from tests.support.zookeeper import SESSION, end_session, identity_of
 
 __all__ = ["Bell", "Ground", "MemoryGround", "ZookeeperGround", "ground", "settle"]
 
@@ -147,9 +147,11 @@ class ZookeeperGround:
 
     def expire(self, tree: Tree) -> None:
         assert isinstance(tree, ZookeeperTree)
-        before = tree.session
-        expire_session(tree, self._server)
-        until(lambda: tree.session not in (None, before), "the client has a new session")
+        identity = identity_of(tree)
+        self.cut(tree)
+        end_session(identity, self._server)
+        self._wires[id(tree)].heal()
+        until(lambda: tree.session not in (None, identity[0]), "the client has a new session")
 
 
 @pytest.fixture(params=["memory", pytest.param("zookeeper", marks=pytest.mark.real)])

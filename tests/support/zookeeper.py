@@ -19,7 +19,8 @@ from tests.support.tcp_proxy import ZookeeperProxy
 
 __all__ = [
     "OpenTree",
-    "expire_session",
+    "end_session",
+    "identity_of",
     "open_tree",
     "zookeeper",
     "zookeeper_ensemble",
@@ -77,15 +78,22 @@ def open_tree(zookeeper: ZookeeperServer, zookeeper_root: str) -> Iterator[OpenT
         tree.close()
 
 
-def expire_session(tree: ZookeeperTree, server: ZookeeperServer) -> None:
-    """End the session of `tree` on the server, as silence would: somebody else takes it over and says good-bye."""
-    connection = tree._connection
-    assert connection is not None
-    identity = connection.client.client_id
-    assert identity is not None, "only a connected client's session can be ended"
+def identity_of(tree: ZookeeperTree) -> tuple[int, bytes]:
+    """Id and password of the session of `tree`, for `end_session`. Only while it is connected."""
+    assert tree._connection is not None
+    identity = tree._connection.client.client_id
+    assert identity is not None, "only a connected client shows its session"
+    return identity
+
+
+def end_session(identity: tuple[int, bytes], server: ZookeeperServer) -> None:
+    """End a session on the server, as silence would: somebody else takes it over and says good-bye.
+
+    Its client must be cut off, or it would take the session back at once.
+    """
     other = KazooClient(hosts=server.hosts, client_id=identity, timeout=SESSION.total_seconds())
     try:
-        other.start_async().wait(10)
+        assert other.start_async().wait(10), "the server does not answer"
     finally:
         other.stop()
         other.close()

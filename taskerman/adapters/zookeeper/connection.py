@@ -76,7 +76,7 @@ class Connection:
         self._changed = threading.Condition()
         self._link = Link.DOWN
         self._closed = False
-        self._owed: dict[Wake, None] = {}
+        self._owed: list[Wake] = []
         self.client.add_listener(self._follow)
 
     @property
@@ -139,7 +139,7 @@ class Connection:
         with self._changed:
             if self._link is not Link.UP:
                 if not self._closed:
-                    self._owed[wake] = None
+                    self._owed.append(wake)
                 return
         wake()
 
@@ -147,9 +147,9 @@ class Connection:
         """On kazoo's connection thread: it must not block."""
         with self._changed:
             self._link = _LINKS[state]
-            owed: dict[Wake, None] = {}
+            owed: list[Wake] = []
             if self._link is Link.UP:
-                owed, self._owed = self._owed, {}
+                owed, self._owed = self._owed, owed
             self._changed.notify_all()
         for wake in owed:
             self.dispatch(wake)
