@@ -17,12 +17,8 @@ from taskerman.errors import ActionArgsInvalid
 from taskerman.runner import (
     ActionInterrupted,
     Context,
-    Go,
     Recovered,
-    Refuse,
-    Skip,
     TaskRunner,
-    Wait,
     check_to_json,
     load_runner,
 )
@@ -181,9 +177,10 @@ class Worker:
 
 
 def _check_answer(hook: str, answer: object) -> Any:
-    if not isinstance(answer, Go | Wait | Refuse | Skip):
-        raise TypeError(f"{hook} returned {answer!r:.100}, which is not Go, Wait, Refuse or Skip")
-    return check_to_json(answer)
+    try:
+        return check_to_json(answer)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise TypeError(f"{hook} returned a wrong answer: {error}") from None
 
 
 def _recover_answer(hook: str, answer: object) -> Any:

@@ -79,7 +79,10 @@ class Recovered(Enum):
 
 
 def check_to_json(check: Check) -> dict[str, str | None]:
-    """The JSON object of `check`: its `kind`, and its fields; times as RFC 3339."""
+    """The JSON object of `check`: its `kind`, and its fields; times as RFC 3339.
+
+    Raises `TypeError` for what is no check.
+    """
     match check:
         case Go():
             return {"kind": "go"}
@@ -92,6 +95,8 @@ def check_to_json(check: Check) -> dict[str, str | None]:
             return {"kind": "refuse", "reason": reason}
         case Skip(reason=reason):
             return {"kind": "skip", "reason": reason}
+        case _:
+            raise TypeError(f"{check!r:.100} is not Go, Wait, Refuse or Skip")
 
 
 def check_from_json(value: Mapping[str, object]) -> Check:
