@@ -61,7 +61,12 @@ def test_an_unsafe_node_stops_the_task_and_keeps_its_slot(six: Fleet) -> None:
     assert six.slots() == (f"{sick}~1~unsafe",)
     assert six.acted() == ["i-0", "i-3", sick]  # ranks are by AZ
     letters: list[dict[str, object]] = []
-    six.until(lambda: bool(letters.extend(six.dead_letters()) or letters), "a dead letter")
+
+    def a_letter_came() -> bool:
+        letters.extend(six.dead_letters())
+        return bool(letters)
+
+    six.until(a_letter_came, "a dead letter")
     assert letters[0]["destnode"] == sick
     assert "told to refuse" in str(letters[0]["reason"])
 
