@@ -246,6 +246,8 @@ class Agent:
             self._take_over(moves, started, started.attempt)
         elif first:
             self._journal.write(attempt=None, end=None)
+        if first:
+            self._emit(Event("agent_ready", {"node": self._profile.node, "epoch": moves.epoch}))
 
     def _linked(self, link: Link) -> None:
         if link is not Link.DOWN:
