@@ -255,7 +255,7 @@ class TwoTrees(RuleBasedStateMachine):
 
 
 @pytest.mark.real
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_the_in_memory_tree_is_a_true_copy(zookeeper: ZookeeperServer) -> None:
     class OnThisServer(TwoTrees):
         server = zookeeper

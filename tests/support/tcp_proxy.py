@@ -106,7 +106,7 @@ class _Pair:
                     trap = None
             first = False
             if trap is None:
-                self._proxy._pause()
+                self._proxy._pause("requests")
                 if not _send(self._server, frame):
                     break
                 continue
@@ -140,7 +140,7 @@ class _Pair:
                 trap.sprung.set()
                 if trap.cut:
                     break
-            self._proxy._pause()
+            self._proxy._pause("replies")
             if not deaf:
                 _send(self._client, frame)
         self.close()
@@ -159,12 +159,14 @@ class ZookeeperProxy:
         self._server_port = server_port
         self.delay_s = 0.0
         """How long every frame is held up, each way."""
+        self.requests = 0
+        """How many requests of clients have been passed on."""
         self._lock = threading.Lock()
         self._traps: list[Trap] = []
         self._pairs: list[_Pair] = []
         self._refusing = False
-        self._flowing = threading.Event()
-        self._flowing.set()
+        self._flowing = {direction: threading.Event() for direction in ("requests", "replies")}
+        self.thaw()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._accepting = threading.Thread(target=self._accept, name="proxy-accept", daemon=True)
         self._accepting.start()
@@ -212,13 +214,16 @@ class ZookeeperProxy:
         with self._lock:
             self._refusing = False
 
-    def freeze(self) -> None:
+    def freeze(self, *, replies_only: bool = False) -> None:
         """Keep every connection open and carry nothing, as a network that drops packets."""
-        self._flowing.clear()
+        self._flowing["replies"].clear()
+        if not replies_only:
+            self._flowing["requests"].clear()
 
     def thaw(self) -> None:
         """Carry what was held up, and all that follows."""
-        self._flowing.set()
+        for flowing in self._flowing.values():
+            flowing.set()
 
     def close(self) -> None:
         """Break everything, and end all threads."""
@@ -255,8 +260,11 @@ class ZookeeperProxy:
         with self._lock:
             self._refusing = True
 
-    def _pause(self) -> None:
-        self._flowing.wait()
+    def _pause(self, direction: str) -> None:
+        self._flowing[direction].wait()
+        if direction == "requests":
+            with self._lock:
+                self.requests += 1
         if self.delay_s:
             time.sleep(self.delay_s)
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from kazoo.client import KazooClient
-from kazoo.handlers.threading import SequentialThreadingHandler
+from kazoo.handlers.threading import KazooTimeoutError, SequentialThreadingHandler
 from kazoo.protocol.states import Callback, EventType, KazooState, WatchedEvent
 from kazoo.retry import KazooRetry
 
@@ -30,17 +30,37 @@ _LINKS = {KazooState.CONNECTED: Link.UP, KazooState.SUSPENDED: Link.DOWN, KazooS
 
 
 class _Handler(SequentialThreadingHandler):
-    """kazoo gives a server that does not even answer a connect the whole session's time; then the session is over."""
+    """kazoo's threads and sockets, with two patiences cut short, or a dead server would cost the whole session.
 
-    def __init__(self, connect_s: float) -> None:
+    A server that does not even accept is given `connect_s`, not the session's time. And a server that has been silent
+    for `silence_s` is given up, as ZooKeeper's own client does: kazoo asks for a sign of life only when it has sent
+    nothing for a while, so a client that goes on asking would stay with a frozen server for ever.
+    """
+
+    def __init__(self, connect_s: float, silence_s: float) -> None:
         super().__init__()
-        self._connect_s = connect_s
+        self._connect_s, self._silence_s = connect_s, silence_s
+        self._wire: object = None
+        self._heard = 0.0
 
     def create_connection(
         self, address: tuple[str, int], *, timeout: float | None = None, **options: object
     ) -> socket.socket:
         shorter = self._connect_s if timeout is None else min(timeout, self._connect_s)
         return super().create_connection(address, timeout=shorter, **options)
+
+    def select(
+        self, readers: list[object], writers: list[object], others: list[object], timeout: float | None = None
+    ) -> tuple[list[object], list[object], list[object]]:
+        """On the connection's thread. Its main loop, and nothing else, waits for two: the wire and its own queue."""
+        ready = super().select(readers, writers, others, timeout)
+        if len(readers) == 2:
+            now, wire = time.monotonic(), readers[0]
+            if wire is not self._wire or wire in ready[0]:
+                self._wire, self._heard = wire, now
+            elif now - self._heard > self._silence_s:
+                raise KazooTimeoutError(f"nothing was heard of the server for {now - self._heard:.1f} s")
+        return ready
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +85,7 @@ class Connection:
         """`told`: of every change of the link, on kazoo's thread. Raises `UsageError` for malformed hosts."""
         session_s = session_timeout.total_seconds()
         retry = KazooRetry(max_tries=-1, delay=0.05, backoff=2, max_delay=min(0.5, session_s / 4))
-        self._handler = _Handler(connect_s=max(0.5, session_s / 4))
+        self._handler = _Handler(connect_s=max(0.5, session_s / 4), silence_s=session_s * 2 / 3)
         try:
             self.client = KazooClient(hosts=hosts, timeout=session_s, connection_retry=retry, handler=self._handler)
         except ValueError as error:
