@@ -66,6 +66,7 @@ class RunnerHarness(Generic[R]):
         runner: type[R],
         *,
         args: Mapping[str, JsonValue] | None = None,
+        params: Mapping[str, JsonValue] | None = None,
         settings: Mapping[str, JsonValue] | None = None,
         saved: Mapping[str, JsonValue] | None = None,
         node: str = "node-1",
@@ -73,12 +74,14 @@ class RunnerHarness(Generic[R]):
         nodes: Sequence[str] = ("node-1", "node-2", "node-3"),
         fence: int = 1,
     ) -> None:
-        """`args`: as in a task's `action_args`; a hook raises `ActionArgsInvalid` when they do not fit."""
+        """`args`: as in a task's `action_args`; a hook raises `ActionArgsInvalid` when they do not fit. `params`: the
+        other groups of its `taskerman_params`."""
         self.commands: list[tuple[str, ...]] = []
         self.logged: list[Logged] = []
         self.saved: dict[str, JsonValue] = dict(saved or {})
         self._runner = runner
-        self._args = dict(args or {})
+        self._args: dict[str, JsonValue] = dict(args or {})
+        self._params: dict[str, JsonValue] = {**(params or {}), "action_args": self._args}
         self._settings = dict(settings or {})
         self._node, self._cluster, self._nodes, self._fence = node, cluster, tuple(nodes), fence
         self._scripts: list[_Script] = []
@@ -147,7 +150,12 @@ class _FakeContext(Context):
 
     def __init__(self, harness: RunnerHarness[R], phase: str) -> None:
         super().__init__(
-            assignment={"task_id": "t-harness", "cluster_name": harness._cluster, "destnode": harness._node},
+            assignment={
+                "task_id": "t-harness",
+                "cluster_name": harness._cluster,
+                "destnode": harness._node,
+                "taskerman_params": harness._params,
+            },
             attempt_id=f"t-harness.{harness._node}.1",
             node_id=harness._node,
             cluster=harness._cluster,
