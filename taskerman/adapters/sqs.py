@@ -12,6 +12,7 @@ import re
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -161,11 +162,8 @@ class SqsQueues:
 
     def delete(self, queue: str) -> None:
         """See `Queues.delete`. For 60 s afterwards SQS refuses to create a queue of that name."""
-        try:
+        with suppress(NotFound):
             self.request("delete_queue", queue, doing="delete")
-        except NotFound:
-            return
-        self._forget(queue)
 
     # --- one request -------------------------------------------------------------------------------------
 
@@ -200,10 +198,7 @@ class SqsQueues:
             raise self._explain(error, queue, doing=doing) from error
 
     def _explain(self, error: Exception, queue: str, *, doing: str) -> TaskermanError:
-        explained = explain(error, doing=f"{doing} the queue {queue!r}", unavailable=QueuesUnavailable)
-        if isinstance(explained, NotFound):
-            self._forget(queue)
-        return explained
+        return explain(error, doing=f"{doing} the queue {queue!r}", unavailable=QueuesUnavailable)
 
     def _client(self, *, polls: bool = False) -> Any:
         if polls:
@@ -211,7 +206,8 @@ class SqsQueues:
         return self._aws.client("sqs", read_timeout=_ANSWER_TIMEOUT, connections=self._senders)
 
     def _look_up(self, queue: str) -> str:
-        # SQS asks not to build URLs from names; one look-up a queue and process is what that costs.
+        # SQS asks not to build URLs from names; one look-up a queue and process is what that costs. A URL is good for
+        # as long as its name: a queue that was deleted and created again has the same.
         return self._remember(queue, self._client().get_queue_url(QueueName=queue)["QueueUrl"])
 
     def _attributes(self, queue: str, *names: str) -> Mapping[str, str]:
@@ -223,10 +219,6 @@ class SqsQueues:
         with self._lock:
             self._urls[queue] = url
         return url
-
-    def _forget(self, queue: str) -> None:
-        with self._lock:
-            self._urls.pop(queue, None)
 
 
 @dataclass(frozen=True, slots=True)

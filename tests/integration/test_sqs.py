@@ -129,7 +129,7 @@ def test_what_passes_within_seconds_is_not_heard_of(
 ) -> None:
     proxy.harm = Harm(refuse_next=3, refuse_with=code, only=frozenset({"SendMessage"}))
     queues.send(queue, "x")
-    assert requests["SendMessage"] == 4, "each repeat is counted, and no other layer repeats beneath"
+    assert requests["SendMessage"] == 4, "each repeat is counted"
     assert queues.depth(queue).visible == 1
 
 
@@ -138,6 +138,18 @@ def test_what_does_not_pass_is_told_with_the_queue_and_the_reason(proxy: SqsProx
     with pytest.raises(QueuesUnavailable, match=rf"send to the queue '{queue}'.*RequestThrottled"):
         SqsQueues(door, patience=SOON).send(queue, "x")
     assert proxy.seen["SendMessage"] + proxy.seen["GetQueueUrl"] > 1
+
+
+def test_nothing_beneath_repeats_so_that_patience_is_what_it_says(
+    proxy: SqsProxy, door: Aws, queues: SqsQueues, queue: str
+) -> None:
+    impatient = SqsQueues(door, patience=NOW)
+    impatient.send(queue, "the queue is known now")
+    proxy.seen.clear()
+    proxy.harm = Harm(refuse=1)
+    with pytest.raises(QueuesUnavailable):
+        impatient.send(queue, "x")
+    assert proxy.seen == {"SendMessage": 1}
 
 
 def test_a_send_without_an_answer_is_repeated_and_may_be_stored_twice(
@@ -239,7 +251,7 @@ def test_a_delivery_that_cannot_be_settled_for_now_says_so(proxy: SqsProxy, door
             settle()
 
 
-def test_a_queue_that_was_deleted_elsewhere_is_looked_up_again(
+def test_a_queue_that_was_deleted_and_created_again_elsewhere_is_served(
     local_cloud: LocalCloud, queues: SqsQueues, queue: str
 ) -> None:
     with local_cloud.client("sqs") as client:
@@ -316,8 +328,13 @@ def test_nothing_is_built_before_it_is_used(monkeypatch: pytest.MonkeyPatch) -> 
 def test_closing_is_repeatable_and_what_is_wanted_later_works(aws: Aws) -> None:
     queues = SqsQueues(aws)
     assert not queues.exists(unique("sqs"))
+    client = aws.client("sqs", read_timeout=timedelta(seconds=10))
+    closed: list[str] = []
+    client.close, really = lambda: closed.append("sqs"), client.close
     aws.close()
     aws.close()
+    really()
+    assert closed == ["sqs"], "a connection is left open"
     assert not queues.exists(unique("sqs"))
 
 
