@@ -38,12 +38,14 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    if name in __all__:
-        from taskerman import runner  # noqa: PLC0415  (the whole point: not before somebody asks)
+if not TYPE_CHECKING:  # a type checker knows the names from above, and would take any other one from here
 
-        return getattr(runner, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> object:
+        if name in __all__:
+            from taskerman import runner  # noqa: PLC0415  (the whole point: not before somebody asks)
+
+            return getattr(runner, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
