@@ -5,6 +5,8 @@ clock but the one it is given; faults happen when a test asks for them, or when 
 It refuses to be kinder than ZooKeeper: an answer can be lost in all three ways, a session can end unnoticed, reads
 can lag behind. In one point it is harsher on purpose: a commit that arrives after its session has ended is applied
 unless it creates ephemeral records, because the contract promises no more than that.
+
+Server and client are one module because they are one state behind one lock.
 """
 
 from __future__ import annotations
@@ -64,10 +66,11 @@ class LateCommit:
 class MemoryServer:
     """The shared state of all clients, and the hand that a test has in it. Safe to use from several threads.
 
-    Hooks are called outside the lock, and not again while one of them runs, so that they may use other clients:
-    `faults(tree, ops)` decides what becomes of a commit's answer (None: it arrives); `interleave(tree, read)` runs
-    before every single read; `before_commit(tree, ops)` before every commit; `after_commit(ops, result)` after every
-    commit that was judged, late ones too, whether or not its client was told.
+    Hooks are called outside the lock. The first three are not called again while one of them runs, so that they may
+    use other clients: `faults(tree, ops)` decides what becomes of a commit's answer (None: it arrives);
+    `interleave(tree, read)` runs before every single read; `before_commit(tree, ops)` before every commit.
+    `after_commit(ops, result)` sees every commit that was judged, late ones and those of hooks too, whether or not
+    its client was told.
     """
 
     def __init__(
@@ -195,9 +198,9 @@ class MemoryServer:
         return [call for tree in tuple(self._trees) for call in tree._see(events)]
 
     def _judged(self, ops: Sequence[Op], result: Committed | Refused) -> None:
-        """Without the lock."""
+        """Without the lock. In hooks too: it only watches."""
         if self.after_commit is not None:
-            self._hook(partial(self.after_commit, ops, result))
+            self.after_commit(ops, result)
 
     def _hook(self, hook: Callable[[], _T]) -> _T | None:
         """Without the lock. Hooks do not nest: a hook's own reads and commits run without hooks."""

@@ -67,7 +67,7 @@ class ZookeeperServer:
     ) -> None:
         """Not started yet.
 
-        `classpath`: of the server program; found when None. `durable`: sync every write to disk, as production does.
+        `classpath`: of the server program, kept under that name; found when None. `durable`: sync every write to disk, as production does.
         `tick_ms`: sessions may last from 2 to 20 ticks. `port`: of clients; a free one when None. `member`: its id
         in an ensemble and the ensemble's `server.N=` lines.
 
@@ -80,7 +80,7 @@ class ZookeeperServer:
                 "There is no ZooKeeper server on this machine (java and zookeeper.jar).",
                 next_step="Install it: `apt-get install zookeeper`.",
             )
-        self._classpath, self._java = found, java
+        self.classpath, self._java = found, java
         self._durable, self._tick_ms, self._member = durable, tick_ms, member
         self.port = port or free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -173,7 +173,7 @@ class ZookeeperServer:
             f"-Dzookeeper.forceSync={'yes' if self._durable else 'no'}",
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
             "-cp",
-            self._classpath,
+            self.classpath,
             "org.apache.zookeeper.server.quorum.QuorumPeerMain",
             str(folder / "zoo.cfg"),
         ]
