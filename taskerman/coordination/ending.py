@@ -19,7 +19,7 @@ from taskerman.model.outcome import DeadLetterState, End, Outcome
 from taskerman.model.plan import OpenTask, Plan
 from taskerman.model.slot import SlotNote, SlotState
 from taskerman.model.task import TaskControl, TaskState
-from taskerman.policy.conclusion import Conclusion, Ending, Pace, conclude
+from taskerman.policy.conclusion import Conclusion, Ending, Pace, conclude, give_up
 from taskerman.ports.tree import Check, Children, Committed, Create, Delete, Exists, Get, Op, Set, Stat, Tree
 
 __all__ = ["Dice", "end_attempt", "end_waiting"]
@@ -134,6 +134,8 @@ def end_waiting(
     that the key of its dead letter is its own. Raises `CoordinationUnavailable`: call again.
     """
     task, node = plan.task.task_id, moves.node
+    if plan.node(node) is None:
+        raise Bug(f"{node} ends an assignment of {task} that it was never given.")
     record = moves.refresh()
     if record.attempt is not None and record.attempt.task == task:
         raise Bug(f"{node} ends its assignment of {task} beside attempt {record.attempt.id}.")
@@ -161,15 +163,22 @@ def end_waiting(
         dead_letter=DeadLetterState.OWED if final.owes_dead_letter else DeadLetterState.NONE,
     )
     moves.leave(task)
+    closing = ends.children + 1 == len(plan.nodes)
+    after = give_up(
+        final, node=node, control=control, max_failures=plan.task.taskerman_params.failure_args.max_failures
+    )
     ops: list[Op] = [
         Set(layout.node(node), record.model_copy(update={"takes": record.takes + 1}).to_json(), moves.version),
-        Check(layout.control(task), found_ctl.stat.version),
+        (
+            Set(layout.control(task), (after or control).to_json(), found_ctl.stat.version)
+            if after is not None or closing
+            else Check(layout.control(task), found_ctl.stat.version)
+        ),
         Create(layout.end(task, node), end.to_json()),
     ]
     if found_progress is not None:
         ops.append(Delete(layout.progress(task, node), found_progress.stat.version))
-    if ends.children + 1 == len(plan.nodes):
-        ops[1] = Set(layout.control(task), found_ctl.data, found_ctl.stat.version)
+    if closing:
         ops += close_ops(moves.tree, plan)
     try:
         done = moves.tree.commit(ops)

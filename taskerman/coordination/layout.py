@@ -36,6 +36,7 @@ __all__ = [
     "node",
     "open_task",
     "open_tasks",
+    "own_end",
     "progress",
     "progresses",
     "refused",
@@ -117,9 +118,19 @@ def line(name: TaskId, lane: str) -> str:
     return f"{TASKS}/{name}/line/{lane}"
 
 
-def entry_name(*, first: bool, deferrals: int, rank: int) -> str:
-    """`<f><dd>.<rrrrr>`: a retried node first, then by deferrals, then by rank. Its end is the node's own."""
-    return f"{0 if first else 1}{min(deferrals, 99):02d}.{rank:05d}"
+def entry_name(*, keeps_slot: bool, failed: bool, deferrals: int, rank: int) -> str:
+    """`<f><dd>.<rrrrr>`: f, then by deferrals, then by rank. Its end is the node's own in every lane.
+
+    f is 0 for a node with a kept slot: while it keeps it, nobody else may go, so nobody may stand before it. It is 1
+    for one that the budget counts: fresh nodes (2) wait until it has ended.
+    """
+    f = 0 if keeps_slot else 1 if failed else 2
+    return f"{f}{min(deferrals, 99):02d}.{own_end(rank)}"
+
+
+def own_end(rank: int) -> str:
+    """What the names of all entries of the node of that rank end in, after the dot; nobody else's do."""
+    return f"{rank:05d}"
 
 
 def progresses(name: TaskId) -> str:

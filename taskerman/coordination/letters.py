@@ -11,7 +11,7 @@ from taskerman.model.ids import NodeId, TaskId
 from taskerman.model.outcome import DeadLetterState, Outcome
 from taskerman.model.plan import OpenTask, Plan, Refusal
 from taskerman.model.task import FailureMark, TaskState
-from taskerman.ports.tree import Children, Create, Delete, Get, Op, Set
+from taskerman.ports.tree import Check, Children, Create, Delete, Get, Op, Set
 
 __all__ = ["LetterVerbs"]
 
@@ -46,7 +46,11 @@ class LetterVerbs(Verbs):
                 Create(layout.progress(task, node), Progress(why="redriven by a person").to_json()),
                 Set(layout.control(task), after.to_json(), ctl_version),
             ]
-            if self._open_entry(plan) is None:
+            entry = self._open_entry(plan)
+            if entry is not None:
+                # A router that closes the task right now does not change its control record: it must not pass us.
+                ops.append(Check(entry, None))
+            else:
                 document = plan.task
                 header = OpenTask(
                     task=task,

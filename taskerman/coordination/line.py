@@ -6,6 +6,7 @@ go: a ghost at the head would stop the task for as long as its session lives.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
@@ -66,14 +67,19 @@ class Ready:
 Standing = Ready | Waiting | Ended | Over | Left
 
 
+def _own_end(planned: PlannedNode) -> str:
+    return f".{layout.own_end(planned.rank)}"
+
+
 class Line(Incarnation):
     """Where one node's assignments stand. Keeps which entries are its own."""
 
     def __init__(self, tree: Tree, node: NodeId, journal: str) -> None:
         """As `Incarnation`."""
         super().__init__(tree, node, journal)
-        self._entries: dict[TaskId, str] = {}
+        self._entries: dict[str, TaskId] = {}  # every path at which this session may stand, known or not
         self._session: int | None = None
+        self._owes_fence = False
         self._headers: dict[str, OpenTask] = {}
 
     def plan(self, task: TaskId) -> Plan | None:
@@ -104,46 +110,50 @@ class Line(Incarnation):
     def _look(self, plan: Plan, now: datetime, wake: Wake) -> Standing | None:  # noqa: PLR0911  one return an answer
         """One look. None: what was read had moved meanwhile."""
         self._notice_session()
+        if self._owes_fence:
+            self._settle_join()
         task = plan.task.task_id
         planned = plan.node(self.node)
         if planned is None:
             return Left()
+        lane = layout.line(task, planned.lane)
         end, ctl, progress, record, line = self.tree.read(
             Get(layout.end(task, self.node), wake),
             Get(layout.control(task), wake),
             Get(layout.progress(task, self.node)),
             Get(layout.node(self.node), wake),
-            Children(layout.line(task, planned.lane)),
+            Children(lane),
         )
+        names = as_names(line)
+        own = [f"{lane}/{name}" for name in (names.names if names else ()) if name.endswith(_own_end(planned))]
         if (found_end := as_record(end)) is not None:
-            self.leave(task)
+            self.leave(task, own)
             return Ended(layout.decode(End, found_end, layout.end(task, self.node)), found_end.stat.version)
         found_ctl, found_progress, found_record = as_record(ctl), as_record(progress), as_record(record)
-        names = as_names(line)
         if found_record is None:
             raise Fenced(f"The record of {self.node} is gone.", next_step="Was ZooKeeper emptied or restored?")
         self._mine(layout.decode(NodeRecord, found_record, layout.node(self.node)), found_record.stat.version)
         if found_ctl is None or names is None:
-            self._entries.pop(task, None)
+            self.leave(task)
             return Left()
         control = layout.decode(TaskControl, found_ctl, layout.control(task))
         if (over := self._over(plan, control, now)) is not None:
-            self.leave(task)
+            self.leave(task, own)
             return over
         known = layout.decode(Progress, found_progress, layout.progress(task, self.node)) if found_progress else None
         snapshot = self._snapshot(plan, control, known or Progress())
         alone = admit(snapshot, now)
         if isinstance(alone, Waiting) and alone.reason in _OUT_OF_LINE:
-            self.leave(task)
+            self.leave(task, own)
             return alone
-        entry = self._standing_at(task, planned, names, control)
+        entry = self._standing_at(task, names, control)
         if entry is None or found_progress is None:
             self._join(plan, planned, known, control, found_ctl.stat.version, names)
             return None
         place = names.names.index(entry.rpartition("/")[2])
         watched = [Exists(entry, wake)]
         if place:
-            watched.append(Exists(f"{layout.line(task, planned.lane)}/{names.names[place - 1]}", wake))
+            watched.append(Exists(f"{lane}/{names.names[place - 1]}", wake))
         if not all(self.tree.read(*watched)):
             return None
         if place:
@@ -162,13 +172,14 @@ class Line(Incarnation):
             progress_version=found_progress.stat.version,
         )
 
-    def leave(self, task: TaskId) -> None:
-        """Leave the line of `task`. Idempotent. An entry that cannot be deleted now is met again by the next look."""
-        entry = self._entries.get(task)
-        if entry is None:
-            return
-        self.tree.commit([Delete(entry)])
-        del self._entries[task]
+    def leave(self, task: TaskId, seen: Sequence[str] = ()) -> None:
+        """Leave the line of `task`. Idempotent. An entry that cannot be deleted now is met again by the next look.
+
+        `seen`: entries of this node that were read there, of whichever session: an earlier one's blocks as well.
+        """
+        for path in sorted({*seen, *(path for path, of in self._entries.items() if of == task)}):
+            self.tree.commit([Delete(path)])
+            self._entries.pop(path, None)
 
     def _over(self, plan: Plan, control: TaskControl, now: datetime) -> Over | Left | None:
         if control.state is TaskState.CLOSING:
@@ -200,16 +211,15 @@ class Line(Incarnation):
             ahead=around.ahead if around else (),
         )
 
-    def _standing_at(self, task: TaskId, planned: PlannedNode, names: Names, control: TaskControl) -> str | None:
+    def _standing_at(self, task: TaskId, names: Names, control: TaskControl) -> str | None:
         """The path of our entry, if we stand in the line as we should."""
-        entry = self._entries.get(task)
-        if entry is None:
-            return None
-        name = entry.rpartition("/")[2]
-        if name not in names.names or (self.node in control.failed and not name.startswith("0")):
-            self._entries.pop(task)
-            return None
-        return entry
+        for path in [path for path, of in self._entries.items() if of == task]:
+            name = path.rpartition("/")[2]
+            if name not in names.names:
+                del self._entries[path]
+            elif self.node not in control.failed or not name.startswith("2"):
+                return path
+        return None
 
     def _join(
         self,
@@ -224,28 +234,39 @@ class Line(Incarnation):
         task = plan.task.task_id
         lane = layout.line(task, planned.lane)
         name = layout.entry_name(
-            first=self.node in control.failed or self._keeps_slot(planned),
+            keeps_slot=self._keeps_slot(planned),
+            failed=self.node in control.failed,
             deferrals=known.deferrals if known else 0,
             rank=planned.rank,
         )
         path = f"{lane}/{name}"
-        own_end = f".{planned.rank:05d}"
         ops: list[Op] = [Check(layout.node(self.node), self.version), Check(layout.control(task), ctl_version)]
         if known is None:
             ops.append(Create(layout.progress(task, self.node), Progress().to_json()))
-        ops += [Delete(f"{lane}/{other}") for other in names.names if other.endswith(own_end) and other != name]
+        others = [f"{lane}/{other}" for other in names.names if other.endswith(_own_end(planned)) and other != name]
+        ops += [Delete(other) for other in others]
         there = self.tree.get(path) if name in names.names else None
         if there is not None and there.stat.owner != self._session:
             ops.append(Delete(path, there.stat.version))  # of an earlier session of this node, not yet expired
         if there is None or there.stat.owner != self._session:
             ops.append(Create(path, self.node.encode(), ephemeral=True))
+        self._entries[path] = task  # before the answer: if it is lost, the take deletes the entry all the same
         try:
             done = self.tree.commit(ops)
         except AnswerUnknown:
-            self.fence()  # a join that comes late would be a ghost at the head for as long as our session lives
+            self._owes_fence = True
+            self._settle_join()
             return
         if isinstance(done, Committed):
-            self._entries[task] = path
+            for other in others:
+                self._entries.pop(other, None)
+        elif name not in names.names:
+            del self._entries[path]
+
+    def _settle_join(self) -> None:
+        """A join that comes late would be a ghost at the head for as long as our session lives: no look before this."""
+        self.fence()
+        self._owes_fence = False
 
     def _keeps_slot(self, planned: PlannedNode) -> bool:
         found = [as_names(answer) for answer in self.tree.read(*(Children(layout.scope(s)) for s in planned.scopes))]
@@ -253,6 +274,8 @@ class Line(Incarnation):
 
     def _notice_session(self) -> None:
         session = self.tree.session
-        if session != self._session:
+        if (
+            session is not None and session != self._session
+        ):  # none while cut off: the session may live, and its entries
             self._session = session
             self._entries.clear()  # entries of another session vanish with it, or are replaced by our next join

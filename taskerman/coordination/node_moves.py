@@ -42,8 +42,8 @@ class NodeMoves(Line):
         attempt, ops = self._take(ready, plan, now)
         done = self.tree.commit(ops)
         if isinstance(done, Refused):
-            if done.why is Refusal.NO_NODE and done.path in self._entries.values():
-                self._entries = {task: path for task, path in self._entries.items() if path != done.path}
+            if done.why is Refusal.NO_NODE:
+                self._entries.pop(done.path, None)
             return None
         return self._took(attempt, ready.node_version + 1)
 
@@ -95,7 +95,8 @@ class NodeMoves(Line):
             ops.append(Set(layout.scope(scope), layout.SCOPE_DATA, around.scope_version))
             ops += [Delete(layout.slot(scope, slot)) for slot in own]
             ops.append(Create(layout.slot(scope, attempt.slot(self.node)), note.to_json()))
-        ops += [Delete(entry) for entry in self._entries.values()]
+        # In every line in which this node may stand: at the head of another it would stop that task while it acts.
+        ops += [Delete(entry) for entry in sorted({ready.entry, *self._entries})]
         return attempt, ops
 
     # --- SETTLE ------------------------------------------------------------------------------------------

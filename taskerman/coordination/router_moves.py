@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import Enum, auto
 
 from taskerman.coordination import layout
-from taskerman.errors import AnswerUnknown, TaskExists
+from taskerman.errors import AnswerUnknown, Bug, TaskExists
 from taskerman.model.hold import Control
 from taskerman.model.ids import ClusterName, NodeId, TaskId
 from taskerman.model.plan import ClusterRecord, OpenTask, Plan, Refusal
@@ -78,10 +78,11 @@ class RouterMoves:
                 if last:
                     raise
         there = self.plan(name)
-        if there is None or there.hash != plan.hash:
+        if there is None:
+            raise Bug(f"The plan of {name} was refused, and there is none.")
+        if there.hash != plan.hash:
             raise TaskExists(
-                f"Task {name} exists with other content"
-                + (f" ({there.hash[:19]} there, {plan.hash[:19]} here)." if there else "."),
+                f"Task {name} exists with other content ({there.hash[:19]} there, {plan.hash[:19]} here).",
                 next_step="Give the new task an id of its own.",
             )
         return Published.THERE

@@ -111,7 +111,7 @@ def read_snapshot(tree: Tree, plan: Plan, node: NodeId, now: datetime) -> Snapsh
         raise TaskUnknown(f"Task {task.task_id} has no control record any more.")
     found_progress, found_record, names = as_record(progress), as_record(record), as_names(line)
     entries = names.names if names else ()
-    place = next((i for i, name in enumerate(entries) if name.endswith(f".{planned.rank:05d}")), None)
+    place = next((i for i, name in enumerate(entries) if name.endswith(f".{layout.own_end(planned.rank)}")), None)
     around = survey(tree, plan, now)
     return Snapshot(
         task=task.task_id,

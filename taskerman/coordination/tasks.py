@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from taskerman.coordination import layout
-from taskerman.coordination.snapshot import as_names
+from taskerman.coordination.snapshot import as_names, as_record
 from taskerman.coordination.verbs import Verbs
 from taskerman.errors import RefusedByState, TaskEnded
 from taskerman.model.assignment import Progress, ProgressState
-from taskerman.model.ids import NodeId, TaskId
+from taskerman.model.ids import NodeId, TaskId, attempt_id
 from taskerman.model.outcome import End, Outcome
 from taskerman.model.task import TaskControl, TaskState
-from taskerman.ports.tree import Check, Children, Create, Delete, Op, Set
+from taskerman.ports.tree import Check, Children, Committed, Create, Delete, Get, Op, Set
 
 __all__ = ["TaskVerbs"]
+
+_TRIES = 20
 
 
 class TaskVerbs(Verbs):
@@ -39,37 +41,36 @@ class TaskVerbs(Verbs):
     def sweep(self, task: TaskId) -> Sequence[NodeId]:
         """End, as cancelled, what neither acts nor ended of a cancelled task. Repeat it until nothing is left.
 
-        Each end checks the control record at the version that says cancelled. Returns the nodes still acting.
+        Each end checks the control record at the version that says cancelled. Returns those without an end: the acting.
         """
-        plan = self.plan(task)
-        acting: list[NodeId] = []
-        control, version = self._control(task)
-        if control.state is not TaskState.CANCELLED:
-            return acting
         ended = as_names(self._tree.read(Children(layout.ends(task)))[0])
-        for node in plan.nodes:
-            if ended and node.id in ended.names:
-                continue
-            record = self._tree.get(layout.progress(task, node.id))
-            known = layout.decode(Progress, record, layout.progress(task, node.id)) if record else Progress()
+        left = [node.id for node in self.plan(task).nodes if not (ended and node.id in ended.names)]
+        return [node for node in left if self._sweep_one(task, node)]
+
+    def _sweep_one(self, task: TaskId, node: NodeId) -> bool:
+        """End one node's share. True: it acts. The control record moves with every failure: then it is read again."""
+        for _ in range(_TRIES):
+            control, version = self._control(task)
+            ended, found = self._tree.read(Get(layout.end(task, node)), Get(layout.progress(task, node)))
+            if control.state is not TaskState.CANCELLED or ended is not None:
+                return False
+            record = as_record(found)
+            known = layout.decode(Progress, record, layout.progress(task, node)) if record else Progress()
             if known.state is ProgressState.ACTING:
-                acting.append(node.id)
-                continue
+                return True
             end = End(
                 outcome=Outcome.CANCELLED,
-                attempt=f"{task}.{node.id}.0",
+                attempt=attempt_id(task, node, 0),
                 attempts=known.k,
                 reason=control.why,
                 at=self._clock(),
             )
-            ops: list[Op] = [
-                Check(layout.control(task), version),
-                Create(layout.end(task, node.id), end.to_json()),
-            ]
+            ops: list[Op] = [Check(layout.control(task), version), Create(layout.end(task, node), end.to_json())]
             if record is not None:
-                ops.append(Delete(layout.progress(task, node.id), record.stat.version))
-            self._tree.commit(ops)
-        return acting
+                ops.append(Delete(layout.progress(task, node), record.stat.version))
+            if isinstance(self._tree.commit(ops), Committed):
+                return False
+        return True
 
     def resume(self, task: TaskId, why: str) -> TaskControl:
         """Go on with a halted or parked task: what failed so far is excused. Ring its nodes afterwards."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from functools import cached_property
 from typing import Any, Literal
 
 from pydantic import Field, JsonValue
@@ -47,7 +48,7 @@ class Plan(Noun):
     cap: int = Field(ge=1)
     nodes: tuple[PlannedNode, ...] = Field(min_length=1)
 
-    @property
+    @cached_property
     def task(self) -> TaskDocument:
         """The document, validated."""
         return TaskDocument.model_validate_json(json.dumps(self.doc))

@@ -5,7 +5,9 @@ the property tests compare them. It decides on what was read; the taking transac
 all of it is still so. An expected "no" is a value; what cannot be known never reaches this function.
 
 The questions are asked in the order in which a careful operator would: is there anything to do, is the task allowed
-to go on, does anybody object, is the cluster well, is there room, is it my turn?
+to go on, is the node free for it, does anybody object, is the cluster well, is it my turn, is there room? What keeps
+a node out of its line comes before what it would only have to look around for: so the agent, which does not look
+around before it stands in the line, and `explain`, which does, give the same answer.
 """
 
 from __future__ import annotations
@@ -105,8 +107,9 @@ def admit(snapshot: Snapshot, now: datetime) -> Admission:
     """Whether `snapshot.node` may take a slot for `snapshot.task` at `now`."""
     return (
         _over(snapshot, now)
-        or gate(snapshot, now)
+        or _stopped(snapshot)
         or _own(snapshot, now)
+        or gate(snapshot, now)
         or _turn(snapshot)
         or _room(snapshot)
         or Admitted()
@@ -115,9 +118,8 @@ def admit(snapshot: Snapshot, now: datetime) -> Admission:
 
 def gate(s: Snapshot, now: datetime) -> Waiting | None:
     """What forbids the task to act on this node, whoever's turn it is: a lane whose gate is shut lets others pass."""
-    if s.control.state is not TaskState.OPEN:
-        why = f": {s.control.why}" if s.control.why else ""
-        return Waiting(Reason.NOT_OPEN, f"The task is {s.control.state.value}{why}.")
+    if (stopped := _stopped(s)) is not None:
+        return stopped
     for hold in s.holds:
         if hold.stops(s.cluster, s.owner):
             return Waiting(
@@ -143,6 +145,13 @@ def gate(s: Snapshot, now: datetime) -> Waiting | None:
             f"{len(counted)} of its nodes failed or are being retried ({names}); max_failures is {s.max_failures}.",
         )
     return None
+
+
+def _stopped(s: Snapshot) -> Waiting | None:
+    if s.control.state is TaskState.OPEN:
+        return None
+    why = f": {s.control.why}" if s.control.why else ""
+    return Waiting(Reason.NOT_OPEN, f"The task is {s.control.state.value}{why}.")
 
 
 def _over(s: Snapshot, now: datetime) -> Waiting | None:

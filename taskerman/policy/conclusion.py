@@ -17,7 +17,7 @@ from taskerman.model.slot import SlotState
 from taskerman.model.task import FailureMark, TaskControl, TaskState
 from taskerman.policy.retry import BACKOFF, DEFERRAL, backoff, deferral
 
-__all__ = ["Conclusion", "Ending", "Pace", "conclude", "spend"]
+__all__ = ["Conclusion", "Ending", "Pace", "conclude", "give_up", "spend"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,9 @@ def conclude(
     if ending.outcome is Outcome.DEFERRED:
         until = ending.until or now + deferral(dice, base=pace.deferral)
         if ending.whole_cluster:
-            after = (after or control).model_copy(update={"wait_until": until, "why": ending.reason})
+            # Why it was halted or cancelled is worth more to a person than why it would wait if it were not.
+            why = ending.reason if control.state is TaskState.OPEN else control.why
+            after = (after or control).model_copy(update={"wait_until": until, "why": why})
         waiting = progress.model_copy(
             update={
                 "k": max(progress.k - 1, 0),
@@ -130,6 +132,8 @@ def spend(
     The budget is used from the first failure, so that fresh nodes wait while one is being retried; it is given back
     when the node ends well. The task halts when more than `max_failures` nodes have failed for good.
     """
+    if not again and ending.outcome in _GIVEN_UP:
+        return give_up(ending.outcome, node=node, control=control, max_failures=max_failures)
     failed = dict(control.failed)
     excused = control.excused
     if ending.outcome.uses_budget:
@@ -140,13 +144,32 @@ def spend(
         excused = tuple(n for n in excused if n != node)
     if failed == control.failed and excused == control.excused:
         return None
-    after = control.model_copy(update={"failed": failed, "excused": excused})
-    if control.state is TaskState.OPEN and len(after.final()) > max_failures:
-        why = (
-            f"{node} ended {ending.outcome.value}; {len(after.final())} failed for good, max_failures is {max_failures}"
-        )
-        after = after.model_copy(update={"state": TaskState.HALTED, "why": why})
-    return after
+    return _halted(
+        control.model_copy(update={"failed": failed, "excused": excused}), node, ending.outcome, max_failures
+    )
+
+
+def give_up(outcome: Outcome, *, node: NodeId, control: TaskControl, max_failures: int) -> TaskControl | None:
+    """The task's control after the assignment of `node` ended without another attempt, or None when nothing changes.
+
+    A node that was being retried will not be: its failure is final. Else fresh nodes would wait behind it for ever,
+    in a task that is open and asks no person for anything.
+    """
+    if control.failed.get(node) is not FailureMark.RETRYING:
+        return None
+    failed = {**control.failed, node: FailureMark.FINAL}
+    return _halted(control.model_copy(update={"failed": failed}), node, outcome, max_failures)
+
+
+def _halted(after: TaskControl, node: NodeId, outcome: Outcome, max_failures: int) -> TaskControl:
+    final = after.final()
+    if after.state is not TaskState.OPEN or len(final) <= max_failures:
+        return after
+    why = f"{node} ended {outcome.value}; {len(final)} failed for good, max_failures is {max_failures}"
+    return after.model_copy(update={"state": TaskState.HALTED, "why": why})
+
+
+_GIVEN_UP = frozenset({Outcome.REJECTED, Outcome.EXPIRED, Outcome.CANCELLED, Outcome.GONE})
 
 
 def _alive(control: TaskControl) -> bool:

@@ -1,0 +1,312 @@
+"""The invariants of the protocol, asked of every commit at the instant at which it is applied.
+
+It knows the tree before and after, and keeps its own memory of what happened: it trusts no field that it can count
+itself. What it finds is a sentence; the first one fails the test.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property, lru_cache
+
+from taskerman.coordination import layout
+from taskerman.model.assignment import Progress, ProgressState
+from taskerman.model.attempt import Attempt, NodeRecord
+from taskerman.model.audit import AuditEntry
+from taskerman.model.hold import Control
+from taskerman.model.ids import attempt_id
+from taskerman.model.outcome import End, Outcome
+from taskerman.model.plan import OpenTask, Plan
+from taskerman.model.slot import Slot, SlotState
+from taskerman.model.task import TaskControl, TaskState
+from taskerman.policy.conclusion import Ending
+from taskerman.ports.tree import Create, Op
+
+__all__ = ["Judge", "View", "Violation"]
+
+
+class Violation(AssertionError):
+    """An invariant was broken."""
+
+
+node_record = lru_cache(4096)(NodeRecord.model_validate_json)
+end_record = lru_cache(4096)(End.model_validate_json)
+progress_record = lru_cache(4096)(Progress.model_validate_json)
+task_control = lru_cache(4096)(TaskControl.model_validate_json)
+control_record = lru_cache(1024)(Control.model_validate_json)
+plan_record = lru_cache(64)(Plan.unpack)
+open_header = lru_cache(64)(OpenTask.model_validate_json)
+audit_entry = lru_cache(1024)(AuditEntry.model_validate_json)
+
+
+@dataclass(frozen=True)
+class View:
+    """The tree at one instant: data and owner by path."""
+
+    data: Mapping[str, bytes]
+    owner: Mapping[str, int]
+
+    def children(self, path: str) -> list[str]:
+        """Names of the children, sorted."""
+        return self._names.get(path, [])
+
+    @cached_property
+    def _names(self) -> dict[str, list[str]]:
+        names: dict[str, list[str]] = defaultdict(list)
+        for path in sorted(self.data):
+            parent, _, name = path.rpartition("/")
+            names[parent].append(name)
+        return names
+
+    def node(self, name: str) -> NodeRecord:
+        """The node's record; an empty one where there is none."""
+        found = self.data.get(layout.node(name))
+        return NodeRecord() if found is None else node_record(found)
+
+    def end(self, task: str, node: str) -> End | None:
+        """The recorded outcome."""
+        found = self.data.get(layout.end(task, node))
+        return None if found is None else end_record(found)
+
+    def control(self, task: str) -> TaskControl:
+        """The task's control record."""
+        return task_control(self.data[layout.control(task)])
+
+    def slots(self, scope: str) -> list[Slot]:
+        """The slots of a scope."""
+        return [Slot.parse(name) for name in self.children(layout.scope(scope))]
+
+    def plans(self) -> dict[str, Plan]:
+        """Every plan by its task."""
+        return {name: plan_record(self.data[layout.task(name)]) for name in self.children(layout.TASKS)}
+
+    def headers(self, cluster: str) -> Counter[str]:
+        """How often each task stands among the open ones."""
+        parent = layout.open_tasks(cluster)
+        return Counter(open_header(self.data[f"{parent}/{name}"]).task for name in self.children(parent))
+
+
+@dataclass
+class Judge:
+    """Judges commits. `now`: the time of day. `endings`: told by the world before it ends an attempt."""
+
+    now: Callable[[], datetime]
+    epoch_of: dict[int, tuple[str, int]] = field(default_factory=dict)
+    endings: dict[str, list[Ending]] = field(default_factory=lambda: defaultdict(list))
+    attempts: dict[str, Attempt] = field(default_factory=dict)
+    keys: set[str] = field(default_factory=set)
+    generation: Counter[tuple[str, str]] = field(default_factory=Counter)
+    failing: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    takes: int = 0
+    violations: list[str] = field(default_factory=list)
+    on_person_freed: Callable[[str], None] = lambda node: None
+
+    def see(self, before: View, after: View, ops: Sequence[Op], session: int) -> None:
+        """A commit was applied."""
+        try:
+            self._see(before, after, ops, session)
+        except Violation as violation:
+            self.violations.append(str(violation))
+
+    def raise_if_violated(self) -> None:
+        """Fail with what was found first."""
+        if self.violations:
+            raise Violation(self.violations[0])
+
+    def _see(self, before: View, after: View, ops: Sequence[Op], session: int) -> None:
+        verb = self._verb(ops)
+        touched = {op.path for op in ops} | (after.data.keys() ^ before.data.keys())
+        self._persons(verb)
+        for path in sorted(touched):
+            area = path.split("/")[1:]
+            if area[0] == "nodes" and len(area) == 2:
+                self._node(area[1], before, after, session, verb)
+            elif area[0] == "tasks" and len(area) == 4 and area[2] == "end":
+                self._end(area[1], area[3], before, after, verb)
+            elif area[0] == "tasks" and len(area) == 3 and area[2] == "ctl":
+                self._ctl(area[1], before, after)
+            elif area[0] == "tasks" and len(area) == 5 and area[2] == "line" and path in after.data:
+                self._entry(area[1], path, before, after)
+            elif area[0] == "scopes" and len(area) == 3 and path in before.data and path not in after.data:
+                self._slot_gone(area[1], Slot.parse(area[2]), before, after, verb)
+        self._whole(after)
+
+    @staticmethod
+    def _verb(ops: Sequence[Op]) -> AuditEntry | None:
+        entries = [audit_entry(op.data) for op in ops if isinstance(op, Create) and op.path == f"{layout.AUDIT}/"]
+        return entries[0] if entries else None
+
+    def _persons(self, verb: AuditEntry | None) -> None:
+        if verb is None:
+            return
+        if verb.verb == "resume":
+            self.failing[verb.target].clear()
+        if verb.verb == "redrive":
+            task, node = verb.target.split("/")
+            self.failing[task].add(node)
+
+    # --- one record each -----------------------------------------------------------------------------------
+
+    def _node(self, name: str, before: View, after: View, session: int, verb: AuditEntry | None) -> None:
+        was, now = before.node(name), after.node(name)
+        if now.epoch < was.epoch:
+            raise Violation(f"epoch of {name} went back: a fenced agent wrote")
+        if now.takes < was.takes:
+            raise Violation(f"takes of {name} went back")
+        if verb is None and session in self.epoch_of and self.epoch_of[session][0] == name:
+            epoch = self.epoch_of[session][1]
+            if epoch != was.epoch and now.attempt != was.attempt:
+                raise Violation(f"an agent of {name} with epoch {epoch} wrote, and {was.epoch} is the node's")
+        if was.attempt is not None and now.attempt is not None and now.attempt.id != was.attempt.id:
+            raise Violation(f"{now.attempt.id} was taken over {was.attempt.id}")
+        if was.attempt is None and now.attempt is not None:
+            self._take(name, now.attempt, before, after, session)
+        if was.attempt is not None and now.attempt is None:
+            self._ended(name, was.attempt, before, after, verb)
+
+    def _take(self, name: str, attempt: Attempt, before: View, after: View, session: int) -> None:
+        self.takes += 1
+        task, cluster = attempt.task, attempt.cluster
+        plan = before.plans()[task]
+        if attempt.id in self.attempts:
+            raise Violation(f"attempt id {attempt.id} repeats")
+        self.attempts[attempt.id] = attempt
+        if after.node(name).takes != before.node(name).takes + 1:
+            raise Violation("a TAKE did not raise takes by one")
+        control = before.control(task)
+        holds = control_record(before.data[layout.CONTROL]).holds
+        if any(hold.stops(cluster, plan.task.owner) for hold in holds):
+            raise Violation("S2 TAKE under a hold")
+        if control.state is not TaskState.OPEN:
+            raise Violation(f"S2 TAKE in a task that is {control.state.value}")
+        if control.wait_until is not None and self.now() < control.wait_until:
+            raise Violation("S2 TAKE while the cluster waits")
+        failing, most = self.failing[task], plan.task.taskerman_params.failure_args.max_failures
+        if name not in failing and len(failing) > most and name not in control.failed:
+            raise Violation(f"S2 TAKE over the budget: {sorted(failing)} of at most {most}")
+        if before.end(task, name) is not None:
+            raise Violation("S3 TAKE of an ended assignment")
+        others = [slot for slot in before.slots(cluster) if slot.node != name]
+        if any(slot.state.kept for slot in others):
+            raise Violation("S2 TAKE beside a kept slot")
+        if len(others) + 1 > min([plan.cap, *(slot.cap for slot in others)]):
+            raise Violation("S1 TAKE over capacity")
+        mine = [slot for slot in after.slots(cluster) if slot.node == name]
+        if mine != [attempt.slot(name)]:
+            raise Violation(f"after its TAKE {name} holds {mine}")
+        progress = progress_record(after.data[layout.progress(task, name)])
+        if progress.state is not ProgressState.ACTING or progress.attempt != attempt.id:
+            raise Violation("a TAKE without a progress record that says so")
+        for path, owner in after.owner.items():
+            if owner == session and after.data[path] == name.encode():
+                raise Violation(f"L ghost: {name} acts and its session still stands at {path}")
+
+    def _ended(self, name: str, attempt: Attempt, before: View, after: View, verb: AuditEntry | None) -> None:
+        slots = [slot for slot in after.slots(attempt.cluster) if slot.node == name]
+        task = attempt.task
+        end = after.end(task, name)
+        if (end is None) == (layout.progress(task, name) not in after.data):
+            raise Violation(f"{attempt.id} left neither an end nor a progress record, or both")
+        if verb is not None:
+            if slots or verb.verb != "release --node-is-off" or end is None or end.outcome is not Outcome.LOST:
+                raise Violation(f"{verb.verb} ended {attempt.id} and left {slots}")
+            self.failing[task].add(name)
+            return
+        given = self.endings.get(attempt.id)
+        if not given:
+            raise Violation(f"{attempt.id} ended, and nobody ended it")
+        ending = given[-1]
+        expected = _kept(ending, attempt)
+        if [slot.state for slot in slots] != ([] if expected is None else [expected]):
+            raise Violation(f"{ending.outcome.value} of {attempt.id} left {slots}, not {expected}")
+        if end is not None and end.outcome is not ending.outcome:
+            raise Violation(f"{attempt.id} ended {ending.outcome.value}, recorded as {end.outcome.value}")
+        if ending.outcome.uses_budget:
+            self.failing[task].add(name)
+        if ending.outcome.well and expected is None:
+            self.failing[task].discard(name)
+
+    def _end(self, task: str, name: str, before: View, after: View, verb: AuditEntry | None) -> None:
+        was, now = before.end(task, name), after.end(task, name)
+        if was is None and now is not None:
+            attempt = after.node(name).attempt
+            if attempt is not None and attempt.task == task:
+                raise Violation(f"S3 an end of {task}/{name} beside the running {attempt.id}")
+            key = now.attempt
+            if key in self.keys and now.outcome is not Outcome.CANCELLED:
+                raise Violation(f"S5 two dead letters under one key {key}")
+            self.keys.add(key)
+            if key != attempt_id(task, name, int(key.rpartition(".")[2])):
+                raise Violation(f"S5 the key {key} is not of {task}/{name}")
+        elif was is not None and now is None:
+            if verb is None or verb.verb != "redrive":
+                raise Violation(f"S3 the end of {task}/{name} vanished")
+            self.generation[task, name] += 1
+        elif was is not None and now is not None and was.model_copy(update={"dead_letter": now.dead_letter}) != now:
+            raise Violation(f"S3 the end of {task}/{name} was rewritten")
+
+    @staticmethod
+    def _ctl(task: str, before: View, after: View) -> None:
+        if layout.control(task) not in before.data:
+            return
+        was, now = before.control(task), after.control(task)
+        if was.state is TaskState.CANCELLED and now.state is not TaskState.CANCELLED:
+            raise Violation(f"a cancelled task came back as {now.state.value}")
+
+    @staticmethod
+    def _entry(task: str, path: str, before: View, after: View) -> None:
+        if path in before.data and before.owner[path] == after.owner[path]:
+            return
+        name = after.data[path].decode()
+        if after.node(name).attempt is not None:
+            raise Violation(f"L ghost: {name} joined a line while it acts")
+        if after.end(task, name) is not None:
+            raise Violation(f"L ghost: {name} joined the line of {task}, which it has ended")
+
+    def _slot_gone(self, scope: str, slot: Slot, before: View, after: View, verb: AuditEntry | None) -> None:
+        was, now = before.node(slot.node).attempt, after.node(slot.node).attempt
+        if verb is not None:
+            if not verb.verb.startswith("release"):
+                raise Violation(f"{verb.verb} freed {slot.name}")
+            self.on_person_freed(slot.node)
+            return
+        if slot.state is SlotState.ACTING and not (was is not None and now is None):
+            raise Violation(f"{slot.name} in {scope} was freed without an end")
+        if slot.state.kept and not (was is None and now is not None):
+            raise Violation(f"{slot.name} in {scope} was freed by nobody")
+
+    # --- the whole tree ------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _whole(after: View) -> None:
+        acting: Counter[str] = Counter()
+        for name in after.children(layout.NODES):
+            if after.node(name).attempt is not None:
+                acting[name] += 1
+        for scope in after.children(layout.SCOPES):
+            seen: Counter[str] = Counter(slot.node for slot in after.slots(scope))
+            if any(count > 1 for count in seen.values()):
+                raise Violation(f"a node holds two slots in {scope}")
+            for slot in after.slots(scope):
+                if slot.state is SlotState.ACTING and not acting[slot.node]:
+                    raise Violation(f"L leaked slot {slot.name}")
+        for task, plan in after.plans().items():
+            ended = set(after.children(layout.ends(task)))
+            for name in after.children(layout.progresses(task)):
+                if name in ended:
+                    raise Violation(f"{task}/{name} has an end and a progress record")
+            count = after.headers(plan.task.cluster_name)[task]
+            if count > 1 or (count == 0 and len(ended) < len(plan.nodes)):
+                raise Violation(f"{task} stands {count} times among the open ones; {len(ended)} of its nodes ended")
+
+
+def _kept(ending: Ending, attempt: Attempt) -> SlotState | None:
+    """The truth table of slots, written a second time."""
+    if ending.outcome is Outcome.UNSAFE:
+        return SlotState.UNSAFE
+    if ending.post_check_passed:
+        return None
+    return SlotState.LOST if ending.outcome is Outcome.LOST else attempt.inherited
