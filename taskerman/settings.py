@@ -125,10 +125,6 @@ class Settings(BaseSettings):
         """How fast this fleet tries again."""
         return Pace(backoff=timedelta(seconds=self.retry_backoff_s), deferral=timedelta(seconds=self.deferral_s))
 
-    def allows(self, action: str) -> bool:
-        """Whether this node's allow list names `action`, itself or by its runner."""
-        return action in self.actions or f"{action.partition(':')[0]}:*" in self.actions
-
 
 @dataclass(frozen=True, slots=True)
 class Setting:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 
+from taskerman.errors import TaskEnded
 from taskerman.model.ids import NodeId, TaskId
 from taskerman.model.outcome import DeadLetter, End, Outcome
 from taskerman.model.plan import Plan, Refusal
@@ -52,7 +53,7 @@ def dead_letter_of_document(refusal: Refusal) -> DeadLetter:
     return DeadLetter(
         key=refusal.sha256,
         kind="document",
-        outcome=Outcome.REJECTED,
+        outcome=Outcome.EXPIRED if refusal.code == TaskEnded.code else Outcome.REJECTED,
         code=refusal.code,
         reason=refusal.reason,
         task_id=refusal.task_id,

@@ -1,282 +1,180 @@
-"""A whole installation in one process: one tree server, one set of queues, a router and agents as threads.
+"""A fleet in memory for tests of the operator's verbs: real moves and a real router over the fakes, nodes by hand.
 
-The attempts are real child processes with journal and fsync. Trees and queues may be the fakes or the real ones: what
-this file knows of them is their contracts.
+A node's agent is its moves and nothing else: a test says which node takes, and how its attempt ends.
 """
 
 from __future__ import annotations
 
 import json
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from pydantic import JsonValue
 
-from taskerman.adapters.clock import SystemClock
-from taskerman.agent import Agent, JournalFile, Profile
+from taskerman.control import Desk
+from taskerman.coordination.ending import Dice, end_attempt, end_waiting
+from taskerman.coordination.node_moves import NodeMoves, Over, Ready
 from taskerman.coordination.operator_moves import OperatorMoves
 from taskerman.coordination.router_moves import RouterMoves
-from taskerman.errors import ActionUnknown
+from taskerman.errors import ActionArgsInvalid, ActionUnknown
+from taskerman.model.attempt import Attempt
 from taskerman.model.cluster import Node
-from taskerman.model.event import Event
 from taskerman.model.ids import QueueNames
+from taskerman.model.outcome import Outcome
+from taskerman.model.plan import Plan
 from taskerman.model.task import ActionTraits
-from taskerman.policy.conclusion import Pace
-from taskerman.ports.queue import Queues
-from taskerman.ports.tree import Tree
+from taskerman.policy.conclusion import Ending
 from taskerman.router import Router, RouterLimits
+from taskerman.testing.clock import ManualClock
 from taskerman.testing.discovery import MemoryDiscovery
 from taskerman.testing.queues import MemoryQueues
-from taskerman.testing.tree import MemoryServer, MemoryTree
+from taskerman.testing.tree import MemoryServer
 
 CLUSTER = "demo:web"
-NAMES = QueueNames("t")
-FAST = Pace(backoff=timedelta(milliseconds=50), deferral=timedelta(milliseconds=50))
+NODES = tuple(Node(id=f"i-{n}", az="abc"[(n - 1) // 2]) for n in range(1, 7))
 
 
-class OneAction:
-    """A catalog of one action."""
-
-    def __init__(self, action: str = "demo_task:restart", target: str = "tests.support.scripted:Scripted") -> None:
-        self.action = action
-        self._target = target
-        self.traits_of = ActionTraits()
+class ListedCatalog:
+    """The `Catalog` of a test: `demo_task:restart`, whose one argument is `force`, a boolean."""
 
     def names(self) -> Sequence[str]:
-        return (self.action,)
+        return ("demo_task:restart",)
 
     def target(self, action: str) -> str:
-        if action != self.action:
-            raise ActionUnknown(f"No runner is installed for {action!r}.")
-        return self._target
+        self._check(action)
+        return "runners.demo:Restart"
 
     def traits(self, action: str) -> ActionTraits:
-        self.target(action)
-        return self.traits_of
+        self._check(action)
+        return ActionTraits()
 
     def check_args(self, action: str, args: Mapping[str, JsonValue]) -> None:
-        self.target(action)
+        self._check(action)
+        for name, value in args.items():
+            if name != "force" or not isinstance(value, bool):
+                raise ActionArgsInvalid(f"{action}: {name}: not an argument of it.", next_step="It takes: force.")
+
+    def _check(self, action: str) -> None:
+        if action not in self.names():
+            raise ActionUnknown(
+                f"The action {action!r} is not installed here.", next_step="Installed: demo_task:restart."
+            )
 
 
 @dataclass
-class Member:
-    """One node's agent, and the thread it works on."""
-
-    agent: Agent
-    journal: JournalFile
-    thread: threading.Thread
-    errors: list[BaseException] = field(default_factory=list)
-
-
 class Fleet:
-    """Start it, send documents, wait for outcomes, look at the action's own log."""
+    """Six nodes of `demo:web` in three AZs, a router, and a desk. Time stands still until a test moves it."""
 
-    def __init__(
-        self,
-        folder: Path,
-        nodes: int,
-        *,
-        connect: Callable[[], Tree] | None = None,
-        queues: Queues | None = None,
-        catalog: OneAction | None = None,
-    ) -> None:
-        self.folder = folder
-        self.clock = SystemClock()
-        self.server = MemoryServer()
-        self.connect = connect or (lambda: MemoryTree(self.server))
-        self.queues = queues or MemoryQueues(self.clock)
-        self.catalog = catalog or OneAction()
-        self.nodes = [Node(id=f"i-{k}", az="abc"[k % 3]) for k in range(nodes)]
-        self.discovery = MemoryDiscovery({CLUSTER: self.nodes})
-        self.events: list[Event] = []
-        self.members: dict[str, Member] = {}
-        self.tree = self.connect()
-        self.tree.open()
-        self.operator = OperatorMoves(self.tree, "tester", self.clock.now)
-        self.operator.install("new")
-        self.operator.unhold("new-installation", "tests")
-        self.queues.ensure(NAMES.tasks)
-        self.queues.ensure(NAMES.dead_letter)
-        self._router: tuple[Router, threading.Thread, Tree] | None = None
+    clock: ManualClock = field(default_factory=ManualClock)
+    names: QueueNames = field(default_factory=QueueNames)
+    agents: dict[str, NodeMoves] = field(default_factory=dict)
 
-    # --- daemons
-
-    def start(self) -> Fleet:
-        self.start_router()
-        for node in self.nodes:
-            self.start_agent(node.id)
-        return self
-
-    def start_router(self) -> None:
-        tree = self.connect()
-        tree.open()
-        router = Router(
-            RouterMoves(tree),
+    def __post_init__(self) -> None:
+        self.server = MemoryServer(now_ms=lambda: int(self.clock.now().timestamp() * 1000))
+        self.queues = MemoryQueues(self.clock)
+        self.discovery = MemoryDiscovery({CLUSTER: NODES})
+        self.tree = self.server.client()
+        self.desk = Desk(
+            tree=self.tree,
             queues=self.queues,
-            names=NAMES,
+            names=self.names,
             discoveries={"aws_tags": self.discovery},
-            catalog=self.catalog,
+            catalog=ListedCatalog(),
             clock=self.clock,
-            emit=self.events.append,
-            limits=RouterLimits(
-                poll=timedelta(seconds=0.2), again=timedelta(seconds=0.1), sweep=timedelta(seconds=0.2)
-            ),
+            by="ada@laptop",
         )
-        thread = threading.Thread(target=router.run, name="router")
-        thread.start()
-        self._router = router, thread, tree
-
-    def profile(self, node: str, **changes: Any) -> Profile:
-        settings: dict[str, Any] = {
-            "node": node,
-            "clusters": (CLUSTER,),
-            "actions": ("*",),
-            "runners": {"demo_task": {"folder": str(self.folder)}},
-            "pace": FAST,
-            "poll": timedelta(seconds=0.2),
-        }
-        return Profile(**{**settings, **changes})
-
-    def agent(self, node: str, **changes: Any) -> tuple[Agent, JournalFile]:
-        journal = JournalFile(self.folder / "state" / node, node)
-        agent = Agent(
-            self.profile(node, **changes),
-            journal,
-            connect=self.connect,
+        self.router = Router(
+            RouterMoves(self.server.client()),
             queues=self.queues,
-            names=NAMES,
-            catalog=self.catalog,
+            names=self.names,
+            discoveries={"aws_tags": self.discovery},
+            catalog=ListedCatalog(),
             clock=self.clock,
-            emit=self.events.append,
+            emit=lambda event: None,
+            limits=RouterLimits(poll=timedelta()),
         )
-        return agent, journal
 
-    def start_agent(self, node: str, **changes: Any) -> Member:
-        agent, journal = self.agent(node, **changes)
-        errors: list[BaseException] = []
+    def install(self) -> None:
+        """An installation whose first hold has been lifted."""
+        OperatorMoves(self.tree, "ada@laptop", self.clock.now).install("a new installation")
+        OperatorMoves(self.tree, "ada@laptop", self.clock.now).unhold("new-installation", "looked at it")
+        for queue in (self.names.tasks, self.names.dead_letter):
+            self.queues.ensure(queue)
 
-        def work() -> None:
-            try:
-                agent.run()
-            except BaseException as error:
-                errors.append(error)
-            finally:
-                journal.close()
+    def someone_else(self, by: str) -> Desk:
+        """The same desk with another person at it."""
+        return replace(self.desk, by=by)
 
-        member = Member(agent, journal, threading.Thread(target=work, name=f"agent {node}"), errors)
-        member.thread.start()
-        self.members[node] = member
-        return member
+    def route(self) -> None:
+        """The router does what lies in the global queue."""
+        while self.router.turn():
+            pass
 
-    def stop_agent(self, node: str) -> None:
-        member = self.members.pop(node)
-        member.agent.stop()
-        member.thread.join(20)
-        assert not member.thread.is_alive(), f"the agent of {node} does not stop"
-        if member.errors:
-            raise member.errors[0]
-
-    def stop(self) -> None:
-        for node in list(self.members):
-            self.members[node].agent.stop()
-        for node in list(self.members):
-            self.stop_agent(node)
-        if self._router is not None:
-            router, thread, tree = self._router
-            router.stop()
-            thread.join(20)
-            tree.close()
-            self._router = None
-        self.tree.close()
-
-    # --- people
-
-    def behave(self, node: str, **behaviour: Any) -> None:
-        (self.folder / f"{node}.json").write_text(json.dumps(behaviour))
-
-    def submit(self, task: str = "t1", **changes: Any) -> str:
-        self.queues.send(NAMES.tasks, json.dumps(document(task, **changes)))
-        return task
-
-    # --- looking
-
-    def until(self, condition: Callable[[], bool], what: str, seconds: float = 30) -> None:
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, f"not within {seconds} s: {what}; {self.story()}"
-            for member in self.members.values():
-                assert not member.errors, member.errors[0]
-            time.sleep(0.01)
-
-    def outcomes(self, task: str) -> dict[str, str]:
-        names = self.tree.children(f"/tasks/{task}/end")
-        found = {}
-        for name in names.names if names else ():
-            record = self.tree.get(f"/tasks/{task}/end/{name}")
-            if record is not None:
-                found[name] = json.loads(record.data)["outcome"]
+    def plan(self, task: str) -> Plan:
+        """The plan of a routed task."""
+        found = RouterMoves(self.tree).plan(task)
+        assert found is not None
         return found
 
-    def control(self, task: str) -> dict[str, Any]:
-        record = self.tree.get(f"/tasks/{task}/ctl")
-        return json.loads(record.data) if record else {}
+    def send(self, task: str = "t-1", *, params: Mapping[str, Any] | None = None, **fields: Any) -> Plan:
+        """A task that is in the queue and routed."""
+        self.queues.send(self.names.tasks, document(task, params=params, **fields))
+        self.route()
+        return self.plan(task)
 
-    def waiting(self, task: str) -> tuple[str, ...]:
-        names = self.tree.children(f"/tasks/{task}/line/0")
-        return names.names if names else ()
+    def join(self, task: str, *nodes: str) -> None:
+        """Their agents start, if they have not, and stand in the line of the task."""
+        for node in nodes:
+            self.agent(node).stand(self.plan(task), self.clock.now(), lambda: None)
 
-    def slots(self) -> tuple[str, ...]:
-        names = self.tree.children(f"/scopes/{CLUSTER}")
-        return names.names if names else ()
+    def take(self, task: str, node: str) -> Attempt:
+        """The node's agent takes. It must be admitted."""
+        plan = self.plan(task)
+        standing = self.agent(node).stand(plan, self.clock.now(), lambda: None)
+        assert isinstance(standing, Ready), standing
+        taken = self.agent(node).take(standing, plan, self.clock.now())
+        assert taken is not None
+        return taken.attempt
 
-    def log(self) -> list[dict[str, Any]]:
-        path = self.folder / "log.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    def end(self, task: str, node: str, outcome: Outcome, reason: str = "", *, retry: bool = True) -> None:
+        """The attempt that the node is in ends."""
+        agent = self.agent(node)
+        attempt = agent.record.attempt
+        assert attempt is not None
+        ending = Ending(outcome, reason, retry=retry, tail="the last line\n", post_check_passed=outcome.well)
+        end_attempt(agent, self.plan(task), attempt, ending, Dice(self.clock.now(), 0.5))
 
-    def acted(self) -> list[str]:
-        return [line["node"] for line in self.log() if line["what"] == "begin"]
+    def do(self, task: str, node: str, outcome: Outcome, reason: str = "", *, retry: bool = True) -> None:
+        """Take, and end."""
+        self.take(task, node)
+        self.end(task, node, outcome, reason, retry=retry)
 
-    def most_at_once(self) -> int:
-        now: set[str] = set()
-        most = 0
-        for line in sorted(self.log(), key=lambda line: line["at"]):
-            if line["what"] == "begin":
-                now.add(line["node"])
-            elif line["what"] == "end":
-                now.discard(line["node"])
-            most = max(most, len(now))
-        return most
+    def expire(self, task: str, node: str) -> None:
+        """The node's agent finds that not_after has passed."""
+        self.agent(node).stand(self.plan(task), self.clock.now(), lambda: None)
+        end_waiting(
+            self.agent(node), self.plan(task), Over.EXPIRED, reason="not_after has passed", now=self.clock.now()
+        )
 
-    def dead_letters(self) -> Iterator[dict[str, Any]]:
-        while found := self.queues.receive(NAMES.dead_letter, wait=timedelta(0), loan=timedelta(minutes=1)):
-            for delivery in found:
-                yield json.loads(delivery.body)
-
-    def story(self) -> str:
-        return "; ".join(f"{event.name} {dict(event.fields)}" for event in self.events[-12:])
+    def agent(self, node: str) -> NodeMoves:
+        """The node's agent, started."""
+        if node not in self.agents:
+            self.agents[node] = NodeMoves(self.server.client(), node, f"journal-of-{node}")
+            self.agents[node].start()
+        return self.agents[node]
 
 
-def document(task: str, **changes: Any) -> dict[str, Any]:
-    """A task document; `params` are merged into taskerman_params."""
-    params = {
-        "lease_args": {"concurrency": 2},
-        "timeout_args": {"soft_s": 20, "hard_s": 30, "settle_s": 5},
-        **changes.pop("params", {}),
-    }
-    return {
+def document(task: str | None = "t-1", *, params: Mapping[str, Any] | None = None, **fields: Any) -> str:
+    """A task document for the fleet, as JSON."""
+    body: dict[str, Any] = {
         "action": "demo_task:restart",
         "version": 1.2,
         "cluster_name": CLUSTER,
-        "discovery": "aws_tags",
         "owner": "gsi",
-        "task_id": task,
-        "taskerman_params": params,
-        "nodes": [],
-        "destnode": "",
-        **changes,
+        **({"task_id": task} if task else {}),
+        **({"taskerman_params": params} if params else {}),
+        **fields,
     }
+    return json.dumps(body)

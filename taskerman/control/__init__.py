@@ -1,0 +1,43 @@
+"""The operator's verbs, shared by every surface: a CLI or an API only parses and prints.
+
+Each verb is a function of a `Desk` (what it may touch, and as whom) and answers with a frozen value. An expected "no"
+is raised as the error that says what, why, and what to do next; nothing was changed then. Every change is audited in
+its own transaction.
+"""
+
+from __future__ import annotations
+
+from taskerman.control.dead_letters import discard, list_letters, redrive, show_letter
+from taskerman.control.desk import Desk
+from taskerman.control.doctor import Subject, examine, initialise
+from taskerman.control.explaining import explain
+from taskerman.control.following import follow, follow_cancel
+from taskerman.control.places import list_slots, release
+from taskerman.control.status import overview, task_status
+from taskerman.control.stopping import cancel, hold, resume, unhold
+from taskerman.control.submitting import prepare, preview, submit
+
+__all__ = [
+    "Desk",
+    "Subject",
+    "cancel",
+    "discard",
+    "examine",
+    "explain",
+    "follow",
+    "follow_cancel",
+    "hold",
+    "initialise",
+    "list_letters",
+    "list_slots",
+    "overview",
+    "prepare",
+    "preview",
+    "redrive",
+    "release",
+    "resume",
+    "show_letter",
+    "submit",
+    "task_status",
+    "unhold",
+]

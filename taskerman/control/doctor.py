@@ -1,0 +1,218 @@
+"""DOCTOR and INIT: is everything there and reachable, and making what every installation has.
+
+Each thing is looked at by itself: what one of them cannot say is a finding, and never keeps the others from being
+looked at. It changes nothing but one record in ZooKeeper, which it deletes at once, to compare the clocks and to know
+that it may write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
+from functools import partial
+
+from taskerman.control.desk import Desk
+from taskerman.control.values import Examination, Finding, Initialised
+from taskerman.coordination import overview as reading
+from taskerman.errors import NotFound, RefusedByState, TaskermanError
+from taskerman.model.ids import ClusterName, NodeId
+from taskerman.ports.tree import Committed, Create, Delete, Exists, Stat
+
+__all__ = ["Subject", "examine", "initialise"]
+
+_SKEW = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What this machine is configured to be. `unknown`: variables that look like settings, and are none."""
+
+    node: NodeId | None = None
+    clusters: tuple[ClusterName, ...] = ()
+    actions: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+
+def initialise(desk: Desk, why: str = "a new installation") -> Initialised:
+    """Make the installation's records and queues where they are absent. Idempotent.
+
+    A new installation begins with a hold on everything, so that nothing runs before a person has looked.
+    """
+    control = desk.moves().install(why)
+    queues = (desk.names.dead_letter, desk.names.tasks)
+    for queue in queues:
+        desk.queues.ensure(queue, tags={"taskerman:prefix": desk.names.prefix})
+    return Initialised(installation=control.installation, holds=control.holds, queues=queues)
+
+
+def examine(desk: Desk, subject: Subject) -> Examination:
+    """Look at everything that a router, an agent and a person need from here. Never raises for what it finds."""
+    findings: list[Finding] = []
+    for what, look in _questions(desk, subject):
+        try:
+            findings += look()
+        except TaskermanError as error:
+            findings.append(_failed(what, error))
+    return Examination(findings=tuple(findings))
+
+
+def _questions(desk: Desk, subject: Subject) -> Iterator[tuple[str, Callable[[], Sequence[Finding]]]]:
+    yield "settings", partial(_settings, subject)
+    yield "zookeeper", partial(_zookeeper, desk)
+    yield "installation", partial(_installation, desk)
+    for queue in (desk.names.tasks, desk.names.dead_letter):
+        yield f"queue {queue}", partial(_queue, desk, queue)
+    yield "discovery", partial(_discovery, desk, subject)
+    yield "node", partial(_node, desk, subject)
+    yield "actions", partial(_actions, desk, subject)
+
+
+def _settings(subject: Subject) -> Sequence[Finding]:
+    if not subject.unknown:
+        return [_ok("settings", "Every TASKERMAN_ variable is a setting.")]
+    return [
+        Finding(
+            what="settings",
+            level="warn",
+            text=f"Not settings of this build: {', '.join(subject.unknown)}.",
+            next_step="Correct the names: `taskerman settings` lists them all.",
+        )
+    ]
+
+
+def _zookeeper(desk: Desk) -> Sequence[Finding]:
+    tree = desk.opened()
+    now = desk.now()
+    made = tree.commit([Create("/doctor.", ephemeral=True, sequence=True)])
+    path = made.results[0] if isinstance(made, Committed) else None
+    if not isinstance(path, str):
+        raise RefusedByState(f"ZooKeeper refused a write: {made}.", next_step="Correct TASKERMAN_ZOOKEEPER_ROOT.")
+    stat = tree.read(Exists(path))[0]
+    tree.commit([Delete(path)])
+    found = [_ok("zookeeper", "It answers, and lets us write.")]
+    if isinstance(stat, Stat):
+        skew = abs(datetime.fromtimestamp(stat.created_ms / 1000, UTC) - now)
+        fine = skew <= _SKEW
+        text = f"This clock and ZooKeeper's differ by {skew.total_seconds():.1f} s."
+        found.append(
+            _ok("clock", text)
+            if fine
+            else Finding(what="clock", level="fail", text=text, next_step="Set the clock by NTP.", exit_code=4)
+        )
+    return found
+
+
+def _installation(desk: Desk) -> Sequence[Finding]:
+    control = reading.installation(desk.opened())
+    found = [_ok("installation", f"{control.installation}, layout {control.layout}.")]
+    found += [
+        Finding(
+            what="hold",
+            level="warn",
+            text=f"Hold {hold.id} stands on {hold.on}, by {hold.by}: {hold.why}.",
+            next_step=f"When it is over: `taskerman unhold {hold.id}`.",
+        )
+        for hold in control.holds
+    ]
+    return found
+
+
+def _queue(desk: Desk, queue: str) -> Sequence[Finding]:
+    if not desk.queues.exists(queue):
+        raise NotFound(
+            "It does not exist.", next_step="Create it: `taskerman init`; or correct TASKERMAN_QUEUE_PREFIX."
+        )
+    depth = desk.queues.depth(queue)
+    return [_ok(f"queue {queue}", f"About {depth.visible + depth.in_flight + depth.delayed} messages.")]
+
+
+def _discovery(desk: Desk, subject: Subject) -> Sequence[Finding]:
+    """An agent never asks EC2, so on a node its silence is no failure."""
+    found: list[Finding] = []
+    for name, discovery in desk.discoveries.items():
+        what = f"discovery {name}"
+        try:
+            sizes = [f"{cluster} has {len(discovery.nodes(cluster))} nodes" for cluster in subject.clusters]
+            if not sizes:
+                discovery.known(["i-00000000000000000"])
+            found.append(_ok(what, f"It answers{': ' if sizes else ''}{', '.join(sizes)}."))
+        except TaskermanError as error:
+            failed = _failed(what, error)
+            if subject.node is not None:
+                failed = failed.model_copy(
+                    update={
+                        "level": "warn",
+                        "next_step": f"{error.next_step} Agents do without; routers do not.".strip(),
+                    }
+                )
+            found.append(failed)
+    return found
+
+
+def _node(desk: Desk, subject: Subject) -> Sequence[Finding]:
+    if subject.node is None:
+        return [_ok("node", "This machine has no TASKERMAN_NODE_ID: it is a person's or a router's.")]
+    if not subject.clusters:
+        return [
+            Finding(
+                what="node",
+                level="fail",
+                text=f"It is {subject.node}, of no cluster.",
+                next_step="Set TASKERMAN_CLUSTERS=kind:name.",
+                exit_code=2,
+            )
+        ]
+    record = reading.node_records(desk.opened(), [subject.node])[0]
+    text = f"It is {subject.node}, of {', '.join(subject.clusters)}"
+    if record is None:
+        return [
+            Finding(
+                what="node",
+                level="warn",
+                text=f"{text}; its agent never registered.",
+                next_step="Start it: `taskerman agent`.",
+            )
+        ]
+    if record.gone:
+        return [Finding(what="node", level="fail", text=f"{text}; it was declared terminated.", exit_code=4)]
+    doing = f"in attempt {record.attempt.id}" if record.attempt else "idle"
+    return [_ok("node", f"{text}; {doing}, {record.takes} attempts so far.")]
+
+
+def _actions(desk: Desk, subject: Subject) -> Sequence[Finding]:
+    installed = desk.catalog.names()
+    if not subject.actions:
+        level_ok = subject.node is None
+        text = f"Installed: {', '.join(installed) or 'none'}; none is allowed on this node."
+        if level_ok:
+            return [_ok("actions", text)]
+        step = "Name what may run here: TASKERMAN_ACTIONS=redis_task:restart."
+        return [Finding(what="actions", level="warn", text=text, next_step=step)]
+    found: list[Finding] = []
+    for pattern in subject.actions:
+        matching = [action for action in installed if fnmatchcase(action, pattern)]
+        if not matching:
+            raise NotFound(
+                f"{pattern} is allowed here, and no such action is installed ({', '.join(installed) or 'none'}).",
+                next_step="Correct TASKERMAN_ACTIONS, or install the package that has it.",
+            )
+        for action in matching:
+            desk.catalog.traits(action)
+        found.append(_ok("actions", f"{pattern} allows {', '.join(matching)}."))
+    return found
+
+
+def _ok(what: str, text: str) -> Finding:
+    return Finding(what=what, level="ok", text=text)
+
+
+def _failed(what: str, error: TaskermanError) -> Finding:
+    return Finding(
+        what=what,
+        level="fail",
+        text=f"{error.code}: {error.what}",
+        next_step=error.next_step,
+        exit_code=error.exit_code,
+    )

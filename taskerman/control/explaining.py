@@ -1,0 +1,141 @@
+"""EXPLAIN: why a task stands where it stands, by the very function that the agents ask, and what may be typed next.
+
+The reasons are admission's own; only the commands are thought of here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from taskerman.control.desk import Desk
+from taskerman.control.places import list_slots
+from taskerman.control.status import node_status, task_status
+from taskerman.control.values import Explanation, HeldPlace, NodeExplanation, NodeState
+from taskerman.coordination import overview as reading
+from taskerman.coordination.overview import SeenAssignment, SeenTask
+from taskerman.coordination.snapshot import read_snapshot
+from taskerman.errors import NotFound, TaskUnknown
+from taskerman.model.ids import NodeId, TaskId
+from taskerman.model.outcome import DeadLetterState, End, Outcome
+from taskerman.model.task import TaskState
+from taskerman.policy.admission import Admission, Reason, Snapshot, Waiting, admit
+
+__all__ = ["advise", "explain"]
+
+
+def explain(desk: Desk, task: TaskId, node: NodeId | None = None) -> Explanation:
+    """Why each node of `task` (or one) has not ended, or how it did; who holds the cluster's slots; what may help.
+
+    Raises `TaskUnknown`, which says what became of a document without a plan, and `NotFound` for a node that is not
+    in the plan.
+    """
+    try:
+        seen = reading.see_task(desk.opened(), task)
+    except TaskUnknown:
+        task_status(desk, task)  # raises what is known of it
+        raise
+    assignments = [assignment for assignment in seen.assignments if node in (None, assignment.planned.id)]
+    if not assignments:
+        raise NotFound(f"{node} is not in the plan of {task}.", next_step=f"`taskerman status {task}` lists its nodes.")
+    places = tuple(list_slots(desk, seen.plan.task.cluster_name))
+    explained: list[NodeExplanation] = []
+    commands: list[str] = []
+    for assignment in assignments:
+        if assignment.end is not None:
+            explained.append(_ended(assignment, assignment.end))
+            commands += _after(task, assignment.planned.id, assignment.end)
+            continue
+        snapshot = read_snapshot(desk.opened(), seen.plan, assignment.planned.id, desk.now())
+        answer = admit(snapshot, desk.now())
+        explained.append(_open(assignment, answer))
+        commands += advise(snapshot, answer, places)
+    return Explanation(
+        task_id=task,
+        cluster_name=seen.plan.task.cluster_name,
+        state=seen.control.state,
+        why=seen.control.why,
+        nodes=tuple(explained),
+        slots=places,
+        next=tuple(dict.fromkeys([*commands, *_of_the_task(seen)])),
+    )
+
+
+def advise(snapshot: Snapshot, answer: Admission, places: Sequence[HeldPlace] = ()) -> tuple[str, ...]:
+    """What may be typed about a node that waits, the harmless first. Pure. Empty when waiting is all there is to do.
+
+    `places`: the cluster's slots, for the names of who keeps one.
+    """
+    if not isinstance(answer, Waiting):
+        return ()
+    commands: Iterable[str]
+    match answer.reason:
+        case Reason.HOLD:
+            stands = (hold for hold in snapshot.holds if hold.stops(snapshot.cluster, snapshot.owner))
+            commands = (f"taskerman unhold {hold.id}" for hold in stands)
+        case Reason.KEPT_SLOT:
+            kept = [place for place in places if place.state.kept and place.node != snapshot.node]
+            commands = [command for place in kept for command in _about_kept(place)]
+        case Reason.NODE_BUSY:
+            attempt = snapshot.record.attempt
+            other = attempt is not None and attempt.task != snapshot.task
+            commands = [f"taskerman explain {attempt.task} {snapshot.node}"] if other and attempt else []
+        case Reason.OLDER_TASK:
+            commands = (f"taskerman explain {lane.task}" for lane in snapshot.ahead if lane.gate is None)
+        case Reason.NO_ROOM:
+            commands = [f"taskerman slots {snapshot.cluster}"]
+        case Reason.EXPIRED | Reason.NODE_GONE:
+            commands = [f'taskerman cancel {snapshot.task} --why "..."']
+        case Reason.BUDGET:
+            commands = (f"taskerman explain {snapshot.task} {failed}" for failed in sorted(snapshot.control.counted()))
+        case _:
+            commands = []
+    return tuple(commands)
+
+
+def _about_kept(place: HeldPlace) -> list[str]:
+    return [
+        f"taskerman explain {place.task_id} {place.node}",
+        f"taskerman dlq redrive {place.task_id} {place.node}",
+        f'taskerman slots release {place.node} --why "..."',
+    ]
+
+
+def _of_the_task(seen: SeenTask) -> list[str]:
+    if seen.control.state in (TaskState.HALTED, TaskState.PARKED):
+        task = seen.plan.task.task_id
+        return [f"taskerman resume {task}", f'taskerman cancel {task} --why "..."']
+    return []
+
+
+def _after(task: TaskId, node: NodeId, end: End) -> list[str]:
+    """About a node that has ended, if its dead letter is still open."""
+    if end.dead_letter not in (DeadLetterState.OWED, DeadLetterState.SENT):
+        return []
+    commands = [f"taskerman dlq show {task} {node}"]
+    if end.outcome is not Outcome.GONE:
+        commands.append(f"taskerman dlq redrive {task} {node}")
+    if end.kept:
+        commands.append(f'taskerman slots release {node} --why "..."')
+    return commands
+
+
+def _ended(seen: SeenAssignment, end: End) -> NodeExplanation:
+    text = f"Ended {end.outcome.value}" + (f": {end.reason}" if end.reason else "")
+    if end.kept:
+        text = f"{text.rstrip('.')}. Its slot in {', '.join(end.kept)} was kept"
+    return NodeExplanation(
+        node=seen.planned.id,
+        state=NodeState.ENDED,
+        reason=None,
+        text=text.rstrip(".") + ".",
+        outcome=end.outcome,
+    )
+
+
+def _open(seen: SeenAssignment, answer: Admission) -> NodeExplanation:
+    status = node_status(seen)
+    if not isinstance(answer, Waiting):
+        return NodeExplanation(node=status.node, state=status.state, reason=None, text="It may begin now.")
+    return NodeExplanation(
+        node=status.node, state=status.state, reason=answer.reason.value, text=answer.text, until=answer.until
+    )

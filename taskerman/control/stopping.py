@@ -1,0 +1,101 @@
+"""HOLD, UNHOLD, CANCEL, RESUME: a person stops things, and lets them go on.
+
+An acknowledgement means that no attempt is taken after it. What had been taken before goes on, so each
+acknowledgement names it: it is read after the change, when nothing can be added to it any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from taskerman.control.desk import Desk, check_why
+from taskerman.control.places import acting_in
+from taskerman.control.values import Cancelled, Held, HeldPlace, Resumed, Unheld
+from taskerman.coordination import overview as reading
+from taskerman.errors import TaskUnknown, UsageError
+from taskerman.model.hold import Hold
+from taskerman.model.ids import TaskId
+from taskerman.ringing import ring
+
+__all__ = ["cancel", "cancelled", "hold", "resume", "unhold"]
+
+
+def hold(desk: Desk, on: str, why: str) -> Held:
+    """Stop new attempts on `*`, `cluster:<kind>:<name>` or `owner:<owner>`; what runs goes on and is named.
+
+    Raises `RefusedByState` when such a hold stands already, `UsageError` for another target or no reason.
+    """
+    _check_target(desk, on, check_why(why))
+    placed = desk.moves().hold(on, why)
+    return Held(hold=placed, acting=tuple(_covered(desk, on)))
+
+
+def unhold(desk: Desk, hold_id: str, why: str = "") -> Unheld:
+    """Remove a hold, named by its id or by what it stands on. Raises `NotFound`."""
+    removed = desk.moves().unhold(hold_id, why)
+    left = reading.installation(desk.opened()).holds
+    return Unheld(hold=removed, left=left)
+
+
+def cancel(desk: Desk, task: TaskId, why: str) -> Cancelled:
+    """Nothing of `task` is taken any more; what neither acts nor ended ends as cancelled, at once.
+
+    Who still acts is named: their agents abort, and their checks decide. Idempotent, and worth repeating for what a
+    race left over. Raises `TaskUnknown`, `TaskEnded`.
+    """
+    moves = desk.moves()
+    moves.cancel(task, check_why(why))
+    moves.sweep(task)
+    return cancelled(desk, task)
+
+
+def cancelled(desk: Desk, task: TaskId) -> Cancelled:
+    """How far the end of a cancelled task is."""
+    seen = reading.see_task(desk.opened(), task)
+    acting = acting_in(desk, seen.plan.task.cluster_name)
+    return Cancelled(
+        task_id=task,
+        acting=tuple(place for place in acting if place.task_id == task),
+        ended=sum(assignment.end is not None for assignment in seen.assignments),
+        nodes=len(seen.assignments),
+    )
+
+
+def resume(desk: Desk, task: TaskId, why: str = "") -> Resumed:
+    """Let a halted or parked task go on: what failed so far is excused, every node without an end is rung.
+
+    A node that was not reached and holds its assignment already goes on all the same. Raises `RefusedByState`,
+    `TaskUnknown`.
+    """
+    moves = desk.moves()
+    control = moves.resume(task, why)
+    plan = moves.plan(task)
+    nodes = desk.router_moves().unended(plan)
+    unreached = ring(desk.queues, desk.names, plan, nodes)
+    return Resumed(task_id=task, excused=control.excused, rung=len(nodes) - len(unreached), unreached=tuple(unreached))
+
+
+def _check_target(desk: Desk, on: str, why: str) -> None:
+    """The target and the reason as the record takes them, refused here in the words of the command."""
+    try:
+        Hold(id="h", on=on, why=why, by=desk.by, at=desk.now())
+    except ValueError:
+        raise UsageError(
+            f"A hold on {on!r} for {len(why)} characters of reason cannot be.",
+            next_step="Hold a cluster (kind:name), an owner, or everything; a reason has at most 300 characters.",
+        ) from None
+
+
+def _covered(desk: Desk, on: str) -> Sequence[HeldPlace]:
+    """The attempts that act where a hold on `on` stands."""
+    kind, _, name = on.partition(":")
+    if kind != "owner":
+        return acting_in(desk, name or None)
+    owners: dict[TaskId, str] = {}
+    places = acting_in(desk)
+    for task in {place.task_id for place in places}:
+        try:
+            owners[task] = desk.moves().plan(task).task.owner
+        except TaskUnknown:
+            owners[task] = name  # nobody can say whose it is: named rather than left out
+    return [place for place in places if owners[place.task_id] == name]

@@ -1,0 +1,209 @@
+"""SUBMIT: a document is judged as routers and nodes would judge it, and then sent. And the same without sending.
+
+Whatever can be known now is said now: the same errors, in the same words, that the queue would give as a dead letter.
+The id is drawn before the document is sent, so that sending it twice is one task.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from taskerman.control.desk import Desk
+from taskerman.control.values import Preview, PreviewedNode, Submitted
+from taskerman.coordination import overview as reading
+from taskerman.coordination.snapshot import Around, survey
+from taskerman.errors import ActionUnknown, DocumentFieldInvalid, NotFound, TaskEnded, TaskExists, TaskUnknown
+from taskerman.model.assignment import Progress
+from taskerman.model.attempt import NodeRecord
+from taskerman.model.base import content_hash, parse_json_object
+from taskerman.model.hold import Hold
+from taskerman.model.ids import draw_task_id
+from taskerman.model.plan import Plan, PlannedNode
+from taskerman.model.task import MAX_DOCUMENT_BYTES, TaskControl, TaskDocument, parse_task_document
+from taskerman.policy.admission import Admission, Snapshot, Waiting, admit
+from taskerman.policy.routing import deadline, make_plan
+
+__all__ = ["Prepared", "prepare", "preview", "submit"]
+
+_UNSENDABLE = re.compile("[\ufffe\uffff]")
+"""What JSON may hold as it is, and a message only escaped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A document with its id, as it is sent."""
+
+    document: TaskDocument
+    received: Mapping[str, Any]
+    body: str
+
+    @property
+    def hash(self) -> str:
+        """What the plan will keep, to tell the same document from another one under its id."""
+        return content_hash(self.received)
+
+
+def prepare(text: str | bytes) -> Prepared:
+    """Read a document and give it an id if it has none. Raises the `DocumentError` that a router would."""
+    raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    received: Mapping[str, Any] | None = None
+    if len(raw) <= MAX_DOCUMENT_BYTES:
+        try:
+            received = parse_json_object(raw.decode("utf-8"))
+        except UnicodeDecodeError:
+            received = None  # judged below, in the words that everybody uses
+    if received is None:
+        body = text
+    else:
+        if "task_id" not in received:
+            received = {**received, "task_id": draw_task_id()}
+        body = json.dumps(received, ensure_ascii=False, separators=(",", ":"))
+        body = _UNSENDABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", body)
+    document, as_received = parse_task_document(body)
+    return Prepared(document, as_received, body if isinstance(body, str) else body.decode("utf-8"))
+
+
+def submit(desk: Desk, prepared: Prepared, *, unchecked: bool = False) -> Submitted:
+    """Send a document to the global queue. Sending it again is harmless: its nodes without an end are rung again.
+
+    `unchecked`: only its form is judged here; an action that this build does not have, or an EC2 or a ZooKeeper that
+    this machine does not reach, does not keep it from being sent.
+    Raises what `preview` raises, `NotFound` (no global queue yet), `QueuesUnavailable`, `NotPermitted`.
+    """
+    before = not unchecked and _planned_before(desk, prepared)
+    plan = None if unchecked or before else _judge(desk, prepared)[0]
+    at = desk.now()
+    try:
+        desk.queues.send(desk.names.tasks, prepared.body)
+    except NotFound:
+        raise NotFound(
+            f"There is no queue {desk.names.tasks}.",
+            next_step="Create the installation: `taskerman init`; or correct TASKERMAN_QUEUE_PREFIX.",
+        ) from None
+    return Submitted(
+        task_id=prepared.document.task_id,
+        queue=desk.names.tasks,
+        at=at,
+        hash=prepared.hash,
+        sha256=hashlib.sha256(prepared.body.encode()).hexdigest(),
+        nodes=None if plan is None else len(plan.nodes),
+        cap=None if plan is None else plan.cap,
+        planned_before=before,
+    )
+
+
+def preview(desk: Desk, prepared: Prepared) -> Preview:
+    """The plan that would be made now, and for each node what would hold it, as admission says it. Sends nothing.
+
+    Raises every `DocumentError` that a router would, `TaskExists`, `TaskEnded`, `DiscoveryFailed`,
+    `CoordinationUnavailable`.
+    """
+    _planned_before(desk, prepared)
+    plan, discovered = _judge(desk, prepared)
+    now = desk.now()
+    tree = desk.opened()
+    holds = reading.installation(tree).holds
+    around = _around(desk, plan)
+    records = reading.node_records(tree, [node.id for node in plan.nodes])
+    return Preview(
+        task_id=prepared.document.task_id,
+        cluster_name=prepared.document.cluster_name,
+        action=prepared.document.action,
+        cap=plan.cap,
+        discovered=discovered,
+        not_after=plan.accepted.not_after,
+        nodes=tuple(
+            _previewed(node, admit(_hypothetical(plan, node, record or NodeRecord(), holds, around), now))
+            for node, record in zip(plan.nodes, records, strict=True)
+        ),
+    )
+
+
+def _judge(desk: Desk, prepared: Prepared) -> tuple[Plan, int]:
+    """The plan that a router would make now, and how many nodes were discovered."""
+    document = prepared.document
+    try:
+        desk.catalog.check_args(document.action, document.taskerman_params.action_args)
+    except ActionUnknown as error:
+        raise ActionUnknown(
+            error.what,
+            next_step=f"{error.next_step} If the nodes have a newer build than this machine: --unchecked.".strip(),
+        ) from None
+    discovery = desk.discoveries.get(document.discovery)
+    if discovery is None:
+        raise DocumentFieldInvalid(
+            f"discovery: {document.discovery!r} is not known here.",
+            next_step=f"Known: {', '.join(sorted(desk.discoveries))}.",
+        )
+    now = desk.now()
+    if now >= deadline(document, now):
+        raise TaskEnded(
+            f"not_after ({document.not_after:%Y-%m-%dT%H:%M:%SZ}) has passed.", next_step="Give it a later one."
+        )
+    discovered = discovery.nodes(document.cluster_name)
+    strangers = set(document.nodes) - {node.id for node in discovered}
+    registered = desk.router_moves().registered(strangers) if strangers else ()
+    plan = make_plan(
+        document, prepared.received, prepared.hash, discovered, registered=registered, sent_at=now, now=now
+    )
+    return plan, len(discovered)
+
+
+def _planned_before(desk: Desk, prepared: Prepared) -> bool:
+    """Whether this very document has a plan. Raises `TaskExists` when another one has its id."""
+    task = prepared.document.task_id
+    there = desk.router_moves().plan(task)
+    if there is not None and there.hash != prepared.hash:
+        raise TaskExists(
+            f"Task {task} exists with other content ({there.hash[:19]} there, {prepared.hash[:19]} here).",
+            next_step="Give the new task an id of its own, or leave task_id out.",
+        )
+    return there is not None
+
+
+def _around(desk: Desk, plan: Plan) -> Around | None:
+    """What stands around the task that would be made. None: nothing was ever planned for its cluster."""
+    try:
+        return survey(desk.opened(), plan, desk.now())
+    except TaskUnknown:
+        return None
+
+
+def _hypothetical(
+    plan: Plan, node: PlannedNode, record: NodeRecord, holds: tuple[Hold, ...], around: Around | None
+) -> Snapshot:
+    """The snapshot as it would be if the plan stood now and every node of it had joined: its place is its rank."""
+    task = plan.task
+    return Snapshot(
+        task=task.task_id,
+        node=node.id,
+        cluster=task.cluster_name,
+        owner=task.owner,
+        cap=plan.cap,
+        max_failures=task.taskerman_params.failure_args.max_failures,
+        not_after=plan.accepted.not_after,
+        control=TaskControl(),
+        record=record,
+        progress=Progress(),
+        holds=holds,
+        slots=around.slots if around else (),
+        place=node.rank,
+        ahead=around.ahead if around else (),
+    )
+
+
+def _previewed(node: PlannedNode, answer: Admission) -> PreviewedNode:
+    waiting = answer if isinstance(answer, Waiting) else None
+    return PreviewedNode(
+        node=node.id,
+        az=node.az,
+        rank=node.rank,
+        reason=waiting.reason.value if waiting else None,
+        text=waiting.text if waiting else "It could begin now.",
+        until=waiting.until if waiting else None,
+    )

@@ -1,0 +1,202 @@
+"""Reading for people: what is open, who holds which slot, how a task stands, what needs somebody.
+
+Hints, as every read is: nothing here takes part, waits or changes anything, and no verb decides on it. What a verb
+rests on it reads again, in its own transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from taskerman.coordination import layout
+from taskerman.coordination.snapshot import as_names, as_record
+from taskerman.errors import TaskUnknown
+from taskerman.model.assignment import Progress
+from taskerman.model.attempt import NodeRecord
+from taskerman.model.hold import Control
+from taskerman.model.ids import ClusterName, NodeId, TaskId
+from taskerman.model.outcome import DeadLetterState, End
+from taskerman.model.plan import OpenTask, Plan, PlannedNode, Refusal
+from taskerman.model.slot import Slot, SlotNote
+from taskerman.model.task import TaskControl
+from taskerman.ports.tree import Children, Get, Names, Record, Tree
+
+__all__ = [
+    "HeldSlot",
+    "SeenAssignment",
+    "SeenTask",
+    "installation",
+    "node_records",
+    "open_tasks",
+    "refusals",
+    "see_task",
+    "slots",
+    "undelivered",
+]
+
+_BATCH = 500
+"""Reads on the way at a time: ten thousand at once would be one long silence."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeenAssignment:
+    """One node's share as it is now. Neither `end` nor `progress`: its agent has not joined yet.
+
+    `since`: when that record was last written, by the tree's clock.
+    """
+
+    planned: PlannedNode
+    end: End | None
+    progress: Progress | None
+    since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class SeenTask:
+    """A task as it is now, its nodes in rank order."""
+
+    plan: Plan
+    control: TaskControl
+    assignments: tuple[SeenAssignment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldSlot:
+    """A slot and what its taker wrote on it."""
+
+    scope: str
+    slot: Slot
+    note: SlotNote
+
+
+def installation(tree: Tree) -> Control:
+    """The installation's control record, with its holds. Raises `LayoutUnsupported`."""
+    return layout.check_layout(tree.get(layout.CONTROL))
+
+
+def open_tasks(tree: Tree) -> Sequence[tuple[ClusterName, OpenTask]]:
+    """Every open task, by cluster, oldest first."""
+    clusters = _names(tree, layout.CLUSTERS)
+    listings = tree.read(*(Children(layout.open_tasks(cluster)) for cluster in clusters))
+    paths = [
+        (cluster, f"{layout.open_tasks(cluster)}/{name}")
+        for cluster, listing in zip(clusters, listings, strict=True)
+        for name in _of(as_names(listing))
+    ]
+    records = _get(tree, [path for _, path in paths])
+    return [
+        (cluster, layout.decode(OpenTask, record, path))
+        for (cluster, path), record in zip(paths, records, strict=True)
+        if record is not None
+    ]
+
+
+def see_task(tree: Tree, task: TaskId) -> SeenTask:
+    """The task with everything that is recorded of its nodes. Raises `TaskUnknown`."""
+    tree.sync(layout.task(task))
+    found, control = tree.read(Get(layout.task(task)), Get(layout.control(task)))
+    plan_record, control_record = as_record(found), as_record(control)
+    if plan_record is None or control_record is None:
+        raise TaskUnknown(f"There is no task {task}.", next_step="`taskerman status` lists the open ones.")
+    plan = Plan.unpack(plan_record.data)
+    # The ends last: an assignment that ends in between is then seen twice, where the other order would lose it.
+    progresses = _get(tree, [layout.progress(task, node.id) for node in plan.nodes])
+    ends = _get(tree, [layout.end(task, node.id) for node in plan.nodes])
+    return SeenTask(
+        plan=plan,
+        control=layout.decode(TaskControl, control_record, layout.control(task)),
+        assignments=tuple(
+            _assignment(task, planned, end, progress)
+            for planned, end, progress in zip(plan.nodes, ends, progresses, strict=True)
+        ),
+    )
+
+
+def node_records(tree: Tree, nodes: Sequence[NodeId]) -> Sequence[NodeRecord | None]:
+    """Their records, in the order given; None for a node whose agent never registered."""
+    return [
+        None if record is None else layout.decode(NodeRecord, record, layout.node(node))
+        for node, record in zip(nodes, _get(tree, [layout.node(node) for node in nodes]), strict=True)
+    ]
+
+
+def slots(tree: Tree, scope: str | None = None) -> Sequence[HeldSlot]:
+    """Every slot that is held, or those of one scope."""
+    scopes = _names(tree, layout.SCOPES) if scope is None else (scope,)
+    listings = tree.read(*(Children(layout.scope(name)) for name in scopes))
+    held = [
+        (name, slot)
+        for name, listing in zip(scopes, listings, strict=True)
+        for slot in layout.slots(_of(as_names(listing)))
+    ]
+    notes = _get(tree, [layout.slot(name, slot) for name, slot in held])
+    return [
+        HeldSlot(name, slot, layout.decode(SlotNote, note, layout.slot(name, slot)))
+        for (name, slot), note in zip(held, notes, strict=True)
+        if note is not None  # freed since the names were read
+    ]
+
+
+def undelivered(tree: Tree, *, everything: bool = False) -> Sequence[tuple[Plan, NodeId, End]]:
+    """The assignments that need a person: owed or announced dead letters; with `everything`, settled ones too."""
+    found = []
+    for task in _names(tree, layout.TASKS):
+        nodes = _names(tree, layout.ends(task))
+        paths = [layout.end(task, node) for node in nodes]
+        letters = [
+            (node, end)
+            for node, path, record in zip(nodes, paths, _get(tree, paths), strict=True)
+            if record is not None and _is_letter(end := layout.decode(End, record, path), everything)
+        ]
+        plan = tree.get(layout.task(task)) if letters else None
+        if plan is not None:
+            unpacked = Plan.unpack(plan.data)
+            found += [(unpacked, node, end) for node, end in letters]
+    return found
+
+
+def refusals(tree: Tree) -> Sequence[Refusal]:
+    """Every document that was not accepted and is still kept."""
+    paths = [layout.refused(name) for name in _names(tree, layout.REFUSED)]
+    return [
+        layout.decode(Refusal, record, path)
+        for path, record in zip(paths, _get(tree, paths), strict=True)
+        if record is not None
+    ]
+
+
+def _is_letter(end: End, everything: bool) -> bool:
+    if everything:
+        return end.dead_letter is not DeadLetterState.NONE
+    return end.dead_letter in (DeadLetterState.OWED, DeadLetterState.SENT)
+
+
+def _assignment(task: TaskId, planned: PlannedNode, end: Record | None, progress: Record | None) -> SeenAssignment:
+    if end is not None:  # a progress record read beside it was deleted by the same commit
+        ended = layout.decode(End, end, layout.end(task, planned.id))
+        return SeenAssignment(planned, end=ended, progress=None, since=ended.at)
+    if progress is None:
+        return SeenAssignment(planned, end=None, progress=None, since=None)
+    return SeenAssignment(
+        planned,
+        end=None,
+        progress=layout.decode(Progress, progress, layout.progress(task, planned.id)),
+        since=datetime.fromtimestamp(progress.stat.changed_ms / 1000, UTC),
+    )
+
+
+def _names(tree: Tree, path: str) -> tuple[str, ...]:
+    return _of(tree.children(path))
+
+
+def _of(names: Names | None) -> tuple[str, ...]:
+    return () if names is None else names.names
+
+
+def _get(tree: Tree, paths: Sequence[str]) -> list[Record | None]:
+    found: list[Record | None] = []
+    for start in range(0, len(paths), _BATCH):
+        found += [as_record(answer) for answer in tree.read(*(Get(path) for path in paths[start : start + _BATCH]))]
+    return found
