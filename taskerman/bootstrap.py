@@ -1,0 +1,139 @@
+"""Composition: the only module that picks adapters. Everything else receives what it needs as arguments.
+
+Each function opens what one kind of process needs, lends it, and closes it again, whatever happened in between.
+Nothing is reached before it is wanted, so that a verb which needs only a queue needs only a queue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from taskerman.adapters.aws import Aws
+from taskerman.adapters.clock import SystemClock
+from taskerman.adapters.ec2 import Ec2Discovery
+from taskerman.adapters.runners import InstalledRunners
+from taskerman.adapters.sqs import SqsQueues
+from taskerman.adapters.zookeeper import ZookeeperTree
+from taskerman.agent import Agent, JournalFile, Profile
+from taskerman.control import Desk, Subject
+from taskerman.coordination.router_moves import RouterMoves
+from taskerman.errors import UsageError
+from taskerman.model.event import Listener
+from taskerman.router import Router
+from taskerman.settings import Loaded, Settings, load
+
+__all__ = ["open_agent", "open_desk", "open_router", "read_settings", "subject_of"]
+
+
+def read_settings() -> Loaded:
+    """The settings of this process. Raises `UsageError`."""
+    return load()
+
+
+@contextmanager
+def open_desk(settings: Settings) -> Iterator[Desk]:
+    """An operator's desk. Its tree connects when a verb first needs it."""
+    with ExitStack() as closing:
+        aws = _aws(closing)
+        tree = _tree(settings)
+        closing.callback(tree.close)
+        yield Desk(
+            tree=tree,
+            queues=_queues(settings, aws),
+            names=settings.queue_names,
+            discoveries=_discoveries(settings, aws),
+            catalog=InstalledRunners(),
+            clock=SystemClock(),
+            by=settings.operator,
+        )
+
+
+@contextmanager
+def open_router(settings: Settings, emit: Listener) -> Iterator[Router]:
+    """A router, connected. Raises `CoordinationUnavailable`."""
+    with ExitStack() as closing:
+        aws = _aws(closing)
+        tree = _tree(settings)
+        closing.callback(tree.close)
+        tree.open()
+        yield Router(
+            RouterMoves(tree),
+            queues=_queues(settings, aws),
+            names=settings.queue_names,
+            discoveries=_discoveries(settings, aws),
+            catalog=InstalledRunners(),
+            clock=SystemClock(),
+            emit=emit,
+        )
+
+
+@contextmanager
+def open_agent(settings: Settings, emit: Listener) -> Iterator[Agent]:
+    """The agent of this node, with its journal locked; it connects when it has work.
+
+    Raises `UsageError` when the settings do not say which node this is, `LockedByAnother`, `StopNow`.
+    """
+    profile = _profile(settings)
+    with ExitStack() as closing:
+        aws = _aws(closing)
+        journal = closing.enter_context(JournalFile(settings.state_dir, profile.node))
+        yield Agent(
+            profile,
+            journal,
+            connect=lambda: _tree(settings),
+            queues=_queues(settings, aws),
+            names=settings.queue_names,
+            catalog=InstalledRunners(),
+            clock=SystemClock(),
+            emit=emit,
+        )
+
+
+def subject_of(loaded: Loaded) -> Subject:
+    """What this machine is configured to be, for `doctor`."""
+    settings = loaded.settings
+    return Subject(node=settings.node_id, clusters=settings.clusters, actions=settings.actions, unknown=loaded.unknown)
+
+
+def _aws(closing: ExitStack) -> Aws:
+    aws = Aws()
+    closing.callback(aws.close)
+    return aws
+
+
+def _queues(settings: Settings, aws: Aws) -> SqsQueues:
+    return SqsQueues(aws, dead_letter=settings.queue_names.dead_letter)
+
+
+def _discoveries(settings: Settings, aws: Aws) -> dict[str, Ec2Discovery]:
+    """By the name that a document's `discovery` gives; another kind is added here."""
+    return {"aws_tags": Ec2Discovery(aws, cluster_tag=settings.cluster_tag)}
+
+
+def _tree(settings: Settings) -> ZookeeperTree:
+    return ZookeeperTree(
+        settings.zookeeper_hosts, root=settings.zookeeper_root, session_timeout=settings.zookeeper_session
+    )
+
+
+def _profile(settings: Settings) -> Profile:
+    if settings.node_id is None:
+        raise UsageError(
+            "This machine has no node id, and an agent never guesses one.", next_step="Set TASKERMAN_NODE_ID."
+        )
+    if not settings.clusters:
+        raise UsageError(f"{settings.node_id} is of no cluster.", next_step="Set TASKERMAN_CLUSTERS=kind:name.")
+    if len(settings.clusters) > 1:
+        raise UsageError(
+            f"{settings.node_id} is of {len(settings.clusters)} clusters, which cannot be kept apart yet.",
+            next_step="Set TASKERMAN_CLUSTERS to one of them.",
+        )
+    return Profile(
+        node=settings.node_id,
+        clusters=settings.clusters,
+        actions=settings.actions,
+        runners=settings.runners,
+        pace=settings.pace,
+        idle_session=settings.idle_session,
+    )
