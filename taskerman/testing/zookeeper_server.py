@@ -67,9 +67,9 @@ class ZookeeperServer:
     ) -> None:
         """Not started yet.
 
-        `classpath`: of the server program, kept under that name; found when None. `durable`: sync every write to disk, as production does.
-        `tick_ms`: sessions may last from 2 to 20 ticks. `port`: of clients; a free one when None. `member`: its id
-        in an ensemble and the ensemble's `server.N=` lines.
+        `classpath`: of the server program, kept under that name; found when None. `durable`: sync every write to disk,
+        as production does. `tick_ms`: sessions may last from 2 to 20 ticks. `port`: of clients; a free one when None.
+        `member`: its id in an ensemble and the ensemble's `server.N=` lines.
 
         Raises `UsageError` when there is no server program on this machine.
         """

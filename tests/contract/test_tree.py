@@ -107,6 +107,11 @@ def test_a_record_created_anew_starts_at_version_0(tree: Tree) -> None:
             id="the first of several, by what the earlier ones did",
         ),
         pytest.param(
+            [Set("/a", b"1", 0), Set("/a", b"2", 1), Delete("/a"), Create("/a", b"3"), Delete("/a"), Check("/a", 0)],
+            Refused(Refusal.NO_NODE, 5, "/a"),
+            id="after much ado about one record",
+        ),
+        pytest.param(
             [Create("/x", ephemeral=True), Create("/x/y")],
             Refused(Refusal.NO_CHILDREN_FOR_EPHEMERALS, 1, "/x/y"),
             id="under an ephemeral of the same commit",

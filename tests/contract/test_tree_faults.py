@@ -120,8 +120,9 @@ def test_a_late_ephemeral_of_an_ended_session_never_appears(ground: Ground, tree
     ground.lose_answer(tree, LostAnswer.LATE)
     with pytest.raises(AnswerUnknown):
         tree.commit([Create("/line/me", ephemeral=True)])
-    tree.close()
-    other.commit([Create("/seen")])
+    ground.expire(tree)
+    ground.deliver_late(tree)
+    other.sync("/")
     assert data_of(other, "/line/me") is None
 
 

@@ -37,7 +37,7 @@ CASES: list[tuple[type[Read], str, list[Op], int]] = [
     (Children, "/a", [Set("/a", b"x", None)], 0),
     (Children, "/a", [Set("/a/c", b"x", None)], 0),
     (Children, "/b", [Delete("/b")], 1),
-    (Children, "/new", [Create("/new")], 0),
+    (Children, "/new", [Create("/new"), Create("/new/a")], 0),
 ]
 
 
@@ -166,11 +166,14 @@ def test_a_lost_session_wakes_every_watcher(ground: Ground, tree: Tree) -> None:
     assert tree.get("/a") is not None
 
 
-def test_a_closed_client_wakes_nobody(tree: Tree, other: Tree) -> None:
+def test_a_closed_client_wakes_nobody_not_even_when_it_is_opened_again(tree: Tree, other: Tree) -> None:
     tree.commit([Create("/a")])
     bell = Bell()
     tree.get("/a", bell)
     tree.close()
     other.commit([Set("/a", b"", None)])
+    tree.open()
+    other.commit([Set("/a", b"", None)])
     settle(other)
+    settle(tree)
     assert bell.rung == 0

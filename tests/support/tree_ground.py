@@ -113,7 +113,8 @@ class ZookeeperGround:
         self._server, self._stack = server, stack
         self._root = f"/ground-{uuid.uuid4().hex[:12]}"
         self._wires: dict[int, ZookeeperProxy] = {}
-        self._held: dict[int, Held] = {}
+        self._ended: set[int] = set()
+        self._held: dict[int, tuple[Held, tuple[int, bytes]]] = {}
 
     def open(self) -> Tree:
         wire = self._stack.enter_context(ZookeeperProxy(self._server.port))
@@ -132,10 +133,13 @@ class ZookeeperGround:
             case LostAnswer.NEVER:
                 wire.lose_next_request()
             case LostAnswer.LATE:
-                self._held[id(tree)] = wire.hold_next_request()
+                assert isinstance(tree, ZookeeperTree)
+                self._held[id(tree)] = (wire.hold_next_request(), identity_of(tree))
 
     def deliver_late(self, tree: Tree) -> None:
-        assert self._held.pop(id(tree)).deliver() == 0
+        held, (session, _) = self._held.pop(id(tree))
+        answer = held.deliver()
+        assert answer == 0 or session in self._ended, "the server did not take it"
 
     def cut(self, tree: Tree) -> None:
         self._wires[id(tree)].cut()
@@ -147,9 +151,10 @@ class ZookeeperGround:
 
     def expire(self, tree: Tree) -> None:
         assert isinstance(tree, ZookeeperTree)
-        identity = identity_of(tree)
+        identity = identity_of(tree) if tree.link is Link.UP else self._held[id(tree)][1]
         self.cut(tree)
         end_session(identity, self._server)
+        self._ended.add(identity[0])
         self._wires[id(tree)].heal()
         until(lambda: tree.session not in (None, identity[0]), "the client has a new session")
 
