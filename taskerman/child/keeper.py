@@ -162,8 +162,11 @@ class Keeper:
     def _begin(self, command: dict[str, Any]) -> None:
         hook = command["do"]
         action = self.action if hook == ACTION else None
-        if self.unusable or (action is not None and action.stopped):
-            self._over(hook, "error", self.unusable or f"{ABORTED} before it began")
+        if self.unusable:
+            self._over(hook, "error", self.unusable)
+        elif action is not None and action.stopped:
+            action.ended("interrupted", "it had not begun")
+            self._finish_action()
         elif self.hand is None:
             # The one before was killed or died. This command is the first again when the new one is ready.
             self.queue.appendleft(command)

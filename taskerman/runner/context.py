@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 
 from taskerman.runner.value import Value
@@ -153,7 +154,8 @@ class Context:
         return CommandResult(words, code, output)
 
     def _write(self, data: bytes) -> None:
-        """Into the attempt's log: standard output is the pipe that the keeper reads."""
+        """Into the attempt's log: standard output is the pipe that the keeper reads. What was printed comes first."""
+        sys.stdout.flush()
         view = memoryview(data)
         while view:
             view = view[os.write(1, view) :]

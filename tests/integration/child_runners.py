@@ -133,6 +133,7 @@ class Chatty(Plain):
             os.write(1, megabyte)
         print("a last line, buffered")
         os.write(2, b"not \xff UTF-8, and \x1b[31mred\n" + b"l" * 3000 + b"\nthe end\n")
+        print("no end of a line", end="")
 
 
 class Hanging(Plain):
@@ -211,10 +212,11 @@ class Abstract(TaskRunner):
 
 
 class Interloper(Plain):
-    """Its pre_check closes every descriptor that it did not open, as some libraries do."""
+    """Its pre_check closes every descriptor that it did not open, as some libraries do, and goes on for long."""
 
     def pre_check(self) -> Check:
         os.closerange(3, 256)
+        self.wait_for("enough")
         return Go()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -26,7 +28,7 @@ from taskerman.agent.process import (
     read_saved,
 )
 from taskerman.runner import Go, Recovered, Wait
-from tests.support.children import MINUTE, Starting, alive, begin, go, mark
+from tests.support.children import MINUTE, Starting, alive, begin, go, mark, of_the_session
 from tests.support.waiting import until
 
 __all__ = ["begin"]
@@ -191,8 +193,22 @@ def test_an_abort_before_the_action_has_begun_is_not_lost(begin: Starting, tmp_p
     watched = begin("Slow")
     watched.child.ask(go())
     watched.child.ask(Abort())
-    assert watched.ended().result.status != "ok"
+    result = watched.ended().result
+    assert result.status == "killed"
+    assert result.error.startswith("aborted")
     assert not (tmp_path / "ended").exists()
+
+
+def test_a_sigterm_that_comes_before_the_action_interrupts_it_as_it_begins(begin: Starting, tmp_path: Path) -> None:
+    watched = begin("Slow")
+    watched.expect(Ready)
+    (worker,) = set(of_the_session(watched.child.pid)) - {watched.child.pid}
+    os.kill(worker, signal.SIGTERM)
+    watched.child.ask(go())
+    result = watched.ended().result
+    assert result.status == "killed"
+    assert "neither from us nor from the agent" in result.error
+    assert not (tmp_path / "began").exists()
 
 
 def test_an_abort_without_an_action_does_nothing(begin: Starting) -> None:
@@ -309,7 +325,10 @@ def test_saved_values_are_there_again_for_the_next_child_of_the_attempt(begin: S
 # --- output ----------------------------------------------------------------------------------------------
 
 
-def test_fifty_megabytes_of_output_stay_within_the_bounds_and_the_end_is_kept(begin: Starting) -> None:
+def test_fifty_megabytes_of_output_stay_within_the_bounds_and_the_end_is_kept(
+    begin: Starting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     watched = begin("Chatty", settings={"megabytes": 50}, log_max_bytes=1_000_000, tail_bytes=4096)
     watched.child.ask(go())
     result = watched.ended().result
@@ -317,6 +336,7 @@ def test_fifty_megabytes_of_output_stay_within_the_bounds_and_the_end_is_kept(be
     assert len(result.tail.encode()) <= 4096
     assert "a last line, buffered\n" in result.tail
     assert "not � UTF-8, and �[31mred\n" + "l" * 1000 + "…\nthe end\n" in result.tail
+    assert result.tail.index("no end of a line") < result.tail.index(" ends phase=execute_action")
     watched.child.ask(Exit())
     watched.expect(ChildGone)
     size = (watched.directory / "output.log").stat().st_size

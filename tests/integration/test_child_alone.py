@@ -26,7 +26,7 @@ from taskerman.agent.process import (
     kill_attempt,
     read_result,
 )
-from tests.support.children import MINUTE, Starting, alive, begin, go, mark
+from tests.support.children import MINUTE, Starting, alive, begin, go, mark, of_the_session
 from tests.support.waiting import until
 
 __all__ = ["begin"]
@@ -46,18 +46,6 @@ child.ask(go(hard=float(sys.argv[2])))
 (folder / "child.tmp").rename(folder / "child")
 time.sleep(600)
 """
-
-
-def of_the_session(keeper: int) -> list[int]:
-    """Who lives in the keeper's session."""
-    found = []
-    for name in os.listdir("/proc"):
-        try:
-            if name.isdigit() and os.getsid(int(name)) == keeper and process_start(int(name)) is not None:
-                found.append(int(name))
-        except ProcessLookupError:
-            continue
-    return found
 
 
 # --- before go -------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -25,7 +26,18 @@ from taskerman.agent.process import (
 from taskerman.child.kin import process_start
 from tests.support.waiting import until
 
-__all__ = ["MINUTE", "Starting", "Watched", "alive", "begin", "go", "mark", "spec_for", "watched_child"]
+__all__ = [
+    "MINUTE",
+    "Starting",
+    "Watched",
+    "alive",
+    "begin",
+    "go",
+    "mark",
+    "of_the_session",
+    "spec_for",
+    "watched_child",
+]
 
 R = TypeVar("R", bound=Report)
 
@@ -132,3 +144,15 @@ def mark(folder: Path, name: str) -> str:
 def alive(pids: str) -> list[int]:
     """Those of the pids (separated by spaces) that are running."""
     return [pid for pid in map(int, pids.split()) if process_start(pid) is not None]
+
+
+def of_the_session(keeper: int) -> list[int]:
+    """Who lives in the keeper's session."""
+    found = []
+    for name in os.listdir("/proc"):
+        try:
+            if name.isdigit() and os.getsid(int(name)) == keeper and process_start(int(name)) is not None:
+                found.append(int(name))
+        except ProcessLookupError:
+            continue
+    return found
