@@ -1,0 +1,295 @@
+"""`redis_task:restart`: restarts one Redis; in a cluster, a master's slots are with a replica before it goes down.
+
+The node's configuration for `redis_task`, all of it optional:
+
+    host, port   where this node's server answers (127.0.0.1, 6379)
+    announced    what its peers call it, "host:port", when that is another address
+    peers        other servers of the cluster, ["host:port", ...]: who is asked while the own one is down
+    username, password
+    restart      the command that asks the machine's service manager (["systemctl", "restart", "redis-server"])
+    timeout_s    how long a server may take for one answer (2)
+
+What is looked at, and what follows from it, stands in redis_rules.py.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from runners import redis_rules as rules
+from runners.redis_view import Access, Address, Server, View, claim_name, look
+from runners.resp import ErrorReply
+from taskerman import Check, Go, Recovered, Refuse, TaskRunner, Wait
+
+__all__ = ["Restart"]
+
+LOOK_EVERY_S = 0.05
+ASK_AGAIN_S = 6.0
+"""Redis gives a manual failover five seconds, and then forgets it."""
+RECOVER_WITHIN_S = 20.0
+
+
+class NotReady(Exception):
+    """The action found, before it did any harm, that it may not go on."""
+
+
+class Restart(TaskRunner):
+    """Looks at the whole cluster, hands a master's slots over, has the service manager restart the server, and calls
+    it well when its peers do."""
+
+    class Args(BaseModel):
+        """`failover`: a master's slots go to a replica first; without a replica it is refused. `max_lag_bytes`: how far
+        a replica may be behind and count as in step. `failover_timeout_s`: how long taking over may take, and how
+        long the action waits for another restart in the same shard. `force`: look at nobody else before."""
+
+        model_config = ConfigDict(extra="forbid", frozen=True)
+
+        failover: bool = True
+        max_lag_bytes: int = Field(default=1024 * 1024, ge=0)
+        failover_timeout_s: float = Field(default=30.0, gt=0, le=600)
+        force: bool = False
+
+    args: Args
+    description = "restarts the node's Redis, after a replica has taken over from it"
+
+    # --- the hooks ---------------------------------------------------------------------------------------
+
+    def pre_check(self) -> Check:
+        """Go when the cluster can do without this server now."""
+        if wrong := self._misconfigured():
+            return Refuse(f"this node's configuration for redis_task: {wrong}")
+        try:
+            view = self._look()
+        except ErrorReply as error:
+            return Refuse(f"the server refuses to be asked: {error}")
+        self.ctx.log("looked at the cluster", **_shown(view))
+        answer: Check = Go()
+        if self.args.force:
+            self.ctx.log("looks at nobody else, as it was told")
+        elif view.own is not None and not view.own.clustered:
+            answer = rules.may_restart_alone(view.own, failover=self.args.failover)
+        else:
+            answer = rules.may_restart(
+                view,
+                failover=self.args.failover,
+                max_lag_bytes=self.args.max_lag_bytes,
+                others_at_once=self._others_at_once(),
+            )
+        if isinstance(answer, Go) and (why := self._would_lose_data(view)):
+            return Refuse(why)
+        return answer
+
+    def execute_action(self) -> None:
+        """Note which start this is, hand the slots over, then have the server restarted."""
+        view = self._look()
+        self.ctx.save(run_id=view.own.run_id if view.own else None, asked=False, restarted=False)
+        if self.args.force or view.own is None or not view.own.clustered:
+            self._hand_over(view)
+            self._restart()
+            return
+        with self._only_one_of_its_shard() as ready:
+            self._hand_over(ready)
+            self._restart()
+
+    def post_check(self) -> Check:
+        """Well when it says so and its peers do; after a restart that was asked for, only the new start counts."""
+        try:
+            view = self._look()
+        except ErrorReply as error:
+            return Wait(f"the server refuses to be asked: {error}")
+        saved = self.ctx.saved
+        if view.own is not None and saved.get("restarted") and view.own.run_id == saved.get("run_id"):
+            return Wait("the server still runs as it was started before")
+        return rules.is_well(view, max_lag_bytes=self.args.max_lag_bytes)
+
+    def recover(self) -> Recovered:
+        """Compare the start that runs with the one that was noted. A restart that was asked for is given some time."""
+        saved = self.ctx.saved
+        if not saved.get("asked"):
+            return Recovered.NOT_DONE
+        give_up_at = time.monotonic() + RECOVER_WITHIN_S
+        while True:
+            own = self._look().own
+            if own is not None and own.run_id != saved.get("run_id"):
+                return Recovered.DONE
+            if time.monotonic() >= give_up_at:
+                return Recovered.UNKNOWN  # it may still be on its way
+            time.sleep(LOOK_EVERY_S)
+
+    def abort(self) -> None:
+        """Nothing goes on without the action but a failover, which the cluster ends by itself within seconds."""
+        self.ctx.log("nothing to take back")
+
+    # --- the parts of the action -------------------------------------------------------------------------
+
+    @contextmanager
+    def _only_one_of_its_shard(self) -> Iterator[View]:
+        """Within: nobody else who asks takes down a server of this shard, and the shard can do without this one.
+
+        Two nodes of a shard may pass their checks in the same moment. So each then opens a connection to every server
+        of the shard whose *name* says what it is about to do, and looks whether somebody else's is there: of two at
+        least one sees the other, and steps back. A connection dies with its process, and leaves nothing in the data.
+        Raises `NotReady` when it does not become so in time.
+        """
+        give_up_at = time.monotonic() + self.args.failover_timeout_s
+        while True:
+            with ExitStack() as claims:
+                view = self._claim(claims, self._look())
+                answer = rules.shard_is_ready(view, failover=self.args.failover, max_lag_bytes=self.args.max_lag_bytes)
+                if isinstance(answer, Go):
+                    yield view
+                    return
+            if isinstance(answer, Refuse) or time.monotonic() >= give_up_at:
+                raise NotReady(f"the shard cannot do without this server: {getattr(answer, 'reason', answer)}")
+            self.ctx.log("waits for its shard", why=getattr(answer, "reason", ""))
+            time.sleep(random.uniform(4, 12) * LOOK_EVERY_S)
+
+    def _claim(self, claims: ExitStack, view: View) -> View:
+        """Say at every server of the shard what is about to happen; then look again."""
+        places: list[Address] = [self._own_address()]
+        places += [view.answers[name].address for name in rules.shard(view) if name in view.answers]
+        for place in places:
+            try:
+                connection = claims.enter_context(self._access().open(place))
+                connection.call("CLIENT", "SETNAME", claim_name(view.me))
+            except OSError as error:
+                self.ctx.log("could not claim", server=f"{place[0]}:{place[1]}", why=str(error))
+        return self._look()
+
+    def _hand_over(self, view: View) -> None:
+        """A master with slots becomes a replica of one that has them all. Raises `NotReady` when that fails."""
+        own = view.own
+        if not self.args.failover or own is None or own.replica or not own.clustered or not own.lines[view.me].slots:
+            return
+        heir = rules.heir(view, self.args.max_lag_bytes)
+        if heir is None:
+            raise NotReady("no replica is in step to take over")
+        self.ctx.save(heir=heir)
+        self.ctx.log("hands over", to="{}:{}".format(*view.answers[heir].address))
+        give_up_at = time.monotonic() + self.args.failover_timeout_s
+        ask_at = 0.0
+        while True:
+            view = self._look()
+            if _follows(view, heir):
+                return
+            if time.monotonic() >= give_up_at:
+                raise NotReady(f"the replica did not take over within {self.args.failover_timeout_s:g} s")
+            if time.monotonic() >= ask_at and heir in view.answers and view.answers[heir].replica:
+                ask_at = time.monotonic() + ASK_AGAIN_S
+                with self._access().open(view.answers[heir].address) as connection:
+                    connection.call("CLUSTER", "FAILOVER")
+            time.sleep(LOOK_EVERY_S)
+
+    def _restart(self) -> None:
+        self.ctx.save(asked=True)
+        self.ctx.command(self._restart_command())
+        self.ctx.save(restarted=True)
+
+    # --- the node's configuration ------------------------------------------------------------------------
+
+    def _look(self) -> View:
+        announced = self.ctx.settings.get("announced")
+        return look(
+            self._own_address(),
+            self._access(),
+            peers=[_address(peer) for peer in _listed(self.ctx.settings.get("peers", []))],
+            announced=None if announced is None else _address(announced),
+        )
+
+    def _own_address(self) -> Address:
+        return str(self.ctx.settings.get("host", "127.0.0.1")), int(str(self.ctx.settings.get("port", 6379)))
+
+    def _access(self) -> Access:
+        settings = self.ctx.settings
+        username, password = settings.get("username"), settings.get("password")
+        return Access(
+            None if username is None else str(username),
+            None if password is None else str(password),
+            float(str(settings.get("timeout_s", 2.0))),
+        )
+
+    def _restart_command(self) -> list[str]:
+        return [
+            str(word) for word in _listed(self.ctx.settings.get("restart", ["systemctl", "restart", "redis-server"]))
+        ]
+
+    def _misconfigured(self) -> str:
+        """What is wrong with it, in words; "" when nothing is."""
+        try:
+            self._own_address()
+            self._access()
+            for peer in _listed(self.ctx.settings.get("peers", [])):
+                _address(peer)
+            if (announced := self.ctx.settings.get("announced")) is not None:
+                _address(announced)
+            if not self._restart_command():
+                raise ValueError("restart is empty")
+        except ValueError as error:
+            return str(error)
+        return ""
+
+    def _would_lose_data(self, view: View) -> str:
+        """Why a restart would lose data: a master that keeps nothing on disk comes back empty, and its replicas follow.
+
+        Asked only of a master that goes down as one. "" when nothing would be lost.
+        """
+        own = view.own
+        if own is None or own.replica or (own.clustered and (self.args.failover or not own.lines[view.me].slots)):
+            return ""
+        with self._access().open(self._own_address()) as connection:
+            if connection.call("DBSIZE") == 0:
+                return ""
+            kept = dict.fromkeys(("save", "appendonly"), "")
+            for name in kept:
+                answer = connection.call("CONFIG", "GET", name)
+                kept[name] = str(answer[1]) if isinstance(answer, tuple) and len(answer) == 2 else ""
+        if kept["save"] or kept["appendonly"] == "yes":
+            return ""
+        return (
+            "the server is a master that keeps nothing on disk (save is empty, appendonly is no): it would come back "
+            "empty, and its replicas would empty themselves after it. Fail it over, or set save"
+        )
+
+    def _others_at_once(self) -> int:
+        """How many other nodes the same task may have taken down: they are unwell, and rightly so."""
+        place: JsonValue = dict(self.ctx.assignment)
+        for key in ("taskerman_params", "lease_args", "concurrency"):
+            place = place.get(key) if isinstance(place, Mapping) else None
+        if isinstance(place, str) and place.endswith("%"):
+            return max(1, len(self.ctx.nodes) * int(place[:-1]) // 100) - 1
+        return place - 1 if isinstance(place, int) else 0
+
+
+def _follows(view: View, heir: str) -> bool:
+    """Whether the own server follows `heir`, in its own eyes, in the heir's, and in those of whoever answers."""
+    if view.own is None or not view.own.replica or heir not in view.answers or view.answers[heir].replica:
+        return False
+    seen = [line for line in view.of_me().values() if line is not None]
+    return all(line.master == heir for line in seen)
+
+
+def _listed(value: JsonValue) -> list[JsonValue]:
+    if not isinstance(value, list):
+        raise ValueError(f"{value!r:.100} is not a list")
+    return value
+
+
+def _address(value: JsonValue) -> Address:
+    host, _, port = str(value).rpartition(":")
+    if not host or not port.isdigit():
+        raise ValueError(f"{value!r:.100} is not host:port")
+    return host, int(port)
+
+
+def _shown(view: View) -> dict[str, object]:
+    own: Server | None = view.own
+    return {
+        "own": None if own is None else {"replica": own.replica, "state": own.state, "uptime_s": own.uptime_s},
+        "answering": len(view.answers),
+        "silent": dict(view.silent),
+    }
