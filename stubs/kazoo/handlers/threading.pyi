@@ -10,6 +10,11 @@ class SequentialThreadingHandler:
         self, address: tuple[str, int], *, timeout: float | None = ..., **options: object
     ) -> socket.socket: ...
     def select(
-        self, rlist: list[object], wlist: list[object], xlist: list[object], timeout: float | None = ..., /
-    ) -> tuple[list[object], list[object], list[object]]: ...
+        self,
+        rlist: list[socket.socket],
+        wlist: list[socket.socket],
+        xlist: list[socket.socket],
+        timeout: float | None = ...,
+        /,
+    ) -> tuple[list[socket.socket], list[socket.socket], list[socket.socket]]: ...
     def dispatch_callback(self, callback: Callback) -> None: ...
