@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import uuid
 from pathlib import Path
 from typing import Literal, Self
@@ -20,7 +21,7 @@ from taskerman.model.base import Noun, Timestamp
 from taskerman.model.ids import AttemptId, NodeId, TaskId
 from taskerman.model.outcome import Outcome
 
-__all__ = ["Accepted", "Journal", "JournalFile", "JournalledAttempt", "JournalledEnd", "LockedByAnother"]
+__all__ = ["Accepted", "Journal", "JournalFile", "JournalledAttempt", "JournalledEnd", "LockedByAnother", "prune"]
 
 
 class LockedByAnother(RefusedByState):
@@ -169,3 +170,13 @@ class JournalFile:
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
+
+
+def prune(folder: Path, *, keep: int) -> None:
+    """Remove the folders of all but the `keep` newest attempts below `folder`. What cannot be removed stays."""
+    try:
+        found = sorted(folder.iterdir(), key=lambda entry: entry.stat().st_mtime, reverse=True)
+    except OSError:
+        return
+    for old in found[keep:]:
+        shutil.rmtree(old, ignore_errors=True)

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from taskerman.agent.adoption import adopt, situation
 from taskerman.agent.holding import Held, Holding
-from taskerman.agent.journal import JournalFile, JournalledAttempt, JournalledEnd
+from taskerman.agent.journal import JournalFile, JournalledAttempt, JournalledEnd, prune
 from taskerman.agent.machine import boottime
 from taskerman.agent.mailbox import Mailbox
 from taskerman.agent.performing import Assigned, ChildReport, Performance
@@ -50,6 +50,7 @@ _LOOK_AGAIN_S = 30.0
 _WITHOUT_PLAN_S = 15 * 60.0
 _LATE_S = 10.0
 _SETTLE_AGAIN_S = 2.0
+_ATTEMPTS_KEPT = 50
 
 
 class _Draining(Exception):
@@ -140,6 +141,11 @@ class Agent:
             self._loop(once, give_up_at)
         except _Draining:
             pass
+        except StopNow:
+            if self._performance is not None:
+                self._performance.abandon()  # the slots are no longer this agent's: its action must not go on
+                self._performance = None
+            raise
         finally:
             self._mailbox.close()
             self._drain()
@@ -158,7 +164,7 @@ class Agent:
             self._receive(min(wait, 0.5) if once else wait)
 
     def _done(self, now: float, give_up_at: float) -> bool:
-        if self._performance is not None or not self._epoch_known:
+        if self._performance is not None or not self._epoch_known or not self._inbox.empty():
             return False
         return now >= give_up_at or (self._mailbox.polled_empty and not self._holding.tasks())
 
@@ -240,12 +246,12 @@ class Agent:
             tree.close()
             raise
         self._session = _Session(tree, moves)
-        self._journal.write(epoch=moves.epoch)
+        self._note_down(epoch=moves.epoch)
         first, self._epoch_known = not self._epoch_known, True
         if started.attempt is not None and self._performance is None:
             self._take_over(moves, started, started.attempt)
         elif first:
-            self._journal.write(attempt=None, end=None)
+            self._note_down(attempt=None, end=None)
         if first:
             self._emit(Event("agent_ready", {"node": self._profile.node, "epoch": moves.epoch}))
 
@@ -261,7 +267,7 @@ class Agent:
                 f"ZooKeeper holds installation {found}, and this node belongs to {known}.",
                 next_step="Was it emptied or restored? A person must decide; then remove this node's state folder.",
             )
-        self._journal.write(installation=found)
+        self._note_down(installation=found)
 
     def _close_session(self) -> None:
         if self._session is not None:
@@ -289,7 +295,14 @@ class Agent:
         self._remember()
 
     def _remember(self) -> None:
-        self._journal.write(accepted=self._holding.accepted())
+        self._note_down(accepted=self._holding.accepted())
+
+    def _note_down(self, **changes: object) -> None:
+        """Write to the journal what is good to have and not needed: without it things are only found out later."""
+        try:
+            self._journal.write(**changes)
+        except OSError as error:
+            self._emit(Event("journal_not_written", {"why": str(error)}, "error"))
 
     def _drop(self, held: Held, *, settle: tuple[Delivery, ...]) -> None:
         """Forget the assignment, but for doorbells that came in after its end was read."""
@@ -366,7 +379,8 @@ class Agent:
         """Say why it waits, once."""
         if session.looked.get(held.task) != why:
             session.looked[held.task] = why
-            self._emit(Event("assignment_waits", {"task": held.task, "node": self._profile.node, "why": why}))
+            ids = {"task": held.task, "node": self._profile.node}
+            self._emit(Event("assignment_waits", {**ids, "why": why}, "debug"))
 
     # --- an attempt --------------------------------------------------------------------------------------
 
@@ -390,11 +404,9 @@ class Agent:
         return True
 
     def _note(self, attempt: Attempt) -> None:
+        """Without this note the attempt counts as not begun, which it is."""
         noted = JournalledAttempt(id=attempt.id, task=attempt.task, fence=attempt.fence, phase=Phase.PRE_CHECK)
-        try:
-            self._journal.write(attempt=noted, end=None)
-        except OSError as error:  # not needed yet: without it the attempt counts as not begun, which it is
-            self._emit(Event("journal_not_written", {"why": str(error)}, "error"))
+        self._note_down(attempt=noted, end=None)
 
     def _performing(self, session: _Session, plan: Plan, attempt: Attempt) -> Performance:
         action = plan.task.action
@@ -464,10 +476,7 @@ class Agent:
             whole_cluster=ending.whole_cluster,
             at=self._clock.now(),
         )
-        try:
-            self._journal.write(end=end)
-        except OSError as error:
-            self._emit(Event("journal_not_written", {"why": str(error)}, "error"))
+        self._note_down(end=end)
         if self._session is None:
             self._open()
         session = self._session
@@ -489,10 +498,8 @@ class Agent:
                 "info" if ending.outcome.well or ending.outcome is Outcome.DEFERRED else "error",
             )
         )
-        try:
-            self._journal.write(attempt=None, end=None)
-        except OSError as error:
-            self._emit(Event("journal_not_written", {"why": str(error)}, "error"))
+        self._note_down(attempt=None, end=None)
+        prune(self._journal.attempts(), keep=_ATTEMPTS_KEPT)
         self._holding.look_now()
 
     # --- settling ----------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -22,7 +22,9 @@ from taskerman.ringing import ensure_node_queue
 __all__ = ["LOAN", "Mailbox"]
 
 LOAN = timedelta(minutes=15)
-_EXTEND_AFTER_S = LOAN.total_seconds() / 3
+_FIRST_LOAN = timedelta(seconds=60)
+"""Short at first: when this agent dies with a message in its hands, the next one should not wait for it long."""
+_EXTEND_AT = 1 / 3
 _POLL = timedelta(seconds=20)
 
 
@@ -30,6 +32,7 @@ _POLL = timedelta(seconds=20)
 class _Loan:
     delivery: Delivery
     renewed: float
+    length: timedelta
 
 
 class Mailbox:
@@ -66,7 +69,7 @@ class Mailbox:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop. A poll under way is left to end by itself; what it still receives comes back after its loan."""
+        """Stop. A poll under way is left to end by itself; what it still receives is given back."""
         self._closed.set()
 
     @property
@@ -91,7 +94,7 @@ class Mailbox:
         failures = 0
         while not self._closed.is_set():
             try:
-                arrived = self._queues.receive(self._queue, wait=self._poll, loan=LOAN)
+                arrived = self._queues.receive(self._queue, wait=self._poll, loan=_FIRST_LOAN)
                 failures = 0
             except NotFound:
                 self._create()
@@ -102,14 +105,22 @@ class Mailbox:
                 self._closed.wait(random.uniform(0.5, 1) * min(2.0**failures, 60))
                 continue
             if self._closed.is_set():
+                self._give_back(arrived)
                 return
             if not arrived:
                 self._polled_empty.set()
             for delivery in arrived:
                 with self._lock:
-                    self._loans[id(delivery)] = _Loan(delivery, self._clock.monotonic())
+                    self._loans[id(delivery)] = _Loan(delivery, self._clock.monotonic(), _FIRST_LOAN)
                 self._deliver(delivery)
             self._extend()
+
+    def _give_back(self, arrived: Sequence[Delivery]) -> None:
+        for delivery in arrived:
+            try:
+                delivery.requeue()
+            except TaskermanError as error:
+                self._emit(Event("requeue_failed", {"queue": self._queue, "why": str(error)}, "warning"))
 
     def _create(self) -> None:
         try:
@@ -121,11 +132,13 @@ class Mailbox:
     def _extend(self) -> None:
         now = self._clock.monotonic()
         with self._lock:
-            due = [loan for loan in self._loans.values() if now - loan.renewed > _EXTEND_AFTER_S]
+            due = [
+                loan for loan in self._loans.values() if now - loan.renewed > loan.length.total_seconds() * _EXTEND_AT
+            ]
         for loan in due:
             try:
                 if loan.delivery.extend(LOAN):
-                    loan.renewed = now
+                    loan.renewed, loan.length = now, LOAN
                 else:
                     self.forget(loan.delivery)
             except TaskermanError as error:

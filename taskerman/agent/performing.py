@@ -191,6 +191,12 @@ class Performance:
         if isinstance(self._child, process.ChildProcess):
             self._child.close()
 
+    def abandon(self) -> None:
+        """Stop acting, and let go: an action is interrupted and may clean up, within its own deadlines."""
+        if self._child is not None:
+            self._abort()
+            self.let_go()
+
     # --- doing what the lifecycle asks -------------------------------------------------------------------
 
     def _do(self, command: Command) -> None:

@@ -8,24 +8,24 @@ from pathlib import Path
 import pytest
 
 from taskerman.ringing import ring
-from tests.support.fleet import NAMES, Fleet
+from tests.support.installation import NAMES, Installation
 
 
 @pytest.fixture
-def fleet(tmp_path: Path) -> Iterator[Fleet]:
-    made = Fleet(tmp_path, 1)
+def fleet(tmp_path: Path) -> Iterator[Installation]:
+    made = Installation(tmp_path, 1)
     yield made
     made.stop()
 
 
 @pytest.fixture
-def six(tmp_path: Path) -> Iterator[Fleet]:
-    made = Fleet(tmp_path, 6)
+def six(tmp_path: Path) -> Iterator[Installation]:
+    made = Installation(tmp_path, 6)
     yield made
     made.stop()
 
 
-def test_a_document_becomes_an_outcome_on_one_node(fleet: Fleet) -> None:
+def test_a_document_becomes_an_outcome_on_one_node(fleet: Installation) -> None:
     """Submit to outcome: one node, one attempt, nothing left over."""
     fleet.start().submit()
     fleet.until(lambda: fleet.outcomes("t1") == {"i-0": "succeeded"}, "an outcome")
@@ -36,7 +36,7 @@ def test_a_document_becomes_an_outcome_on_one_node(fleet: Fleet) -> None:
     assert list(fleet.dead_letters()) == []
 
 
-def test_six_nodes_are_done_two_at_a_time(six: Fleet) -> None:
+def test_six_nodes_are_done_two_at_a_time(six: Installation) -> None:
     """Each node once, never more than two in an action."""
     for node in six.nodes:
         six.behave(node.id, seconds=0.1)
@@ -48,7 +48,7 @@ def test_six_nodes_are_done_two_at_a_time(six: Fleet) -> None:
     assert six.slots() == ()
 
 
-def test_an_unsafe_node_stops_the_task_and_keeps_its_slot(six: Fleet) -> None:
+def test_an_unsafe_node_stops_the_task_and_keeps_its_slot(six: Installation) -> None:
     """The task halts by itself, others are untouched, a dead letter says why; a redrive after repair goes on."""
     sick = "i-1"
     six.behave(sick, post="refuse")
