@@ -45,7 +45,7 @@ check: env ## Linters, types, import contracts, and every test that needs nothin
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache --no-logo
-	$(BIN)/pytest -q -m "not real"
+	$(BIN)/pytest -q -m "not real and not slow"
 
 format: env ## Let ruff mend what it can
 	$(BIN)/ruff check --fix

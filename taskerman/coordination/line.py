@@ -107,7 +107,7 @@ class Line(Incarnation):
                 return standing
         return Waiting(Reason.NOT_IN_LINE, "The line moved whenever it looked; it looks again.", until=now)
 
-    def _look(self, plan: Plan, now: datetime, wake: Wake) -> Standing | None:  # noqa: PLR0911  one return an answer
+    def _look(self, plan: Plan, now: datetime, wake: Wake) -> Standing | None:  # noqa: PLR0911, PLR0912  one return an answer
         """One look. None: what was read had moved meanwhile."""
         self._notice_session()
         if self._owes_fence:
@@ -160,6 +160,10 @@ class Line(Incarnation):
             return Waiting(Reason.PLACE, f"{place} of the task's nodes stand before it in the line.")
         around = survey(self.tree, plan, now, wake=wake, headers=self._headers)
         seen = self._snapshot(plan, control, known or Progress(), around, place)
+        if entry.rpartition("/")[2].startswith("0") and not any(slot.node == self.node for slot in around.slots):
+            # It went first for a slot that it keeps no more: a person released it. Now it would only be in the way.
+            self._join(plan, planned, known, control, found_ctl.stat.version, names)
+            return None
         answer: Admission = admit(seen, now)
         if isinstance(answer, Waiting):
             return answer

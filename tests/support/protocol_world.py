@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, auto
 
@@ -122,6 +122,7 @@ class Actor:
     attempt: Attempt | None = None
     ending: Ending | None = None
     adopt_as: str = "lost"
+    known: dict[str, Plan] = field(default_factory=dict)
 
 
 class JudgedServer(MemoryServer):
@@ -403,10 +404,10 @@ class World:
             return
         if actor.state is not State.IDLE:
             return
-        plan = actor.moves.plan(task)
+        plan = actor.known.get(task) or actor.moves.plan(task)
         if plan is None:
             return
-        actor.plan = plan
+        actor.plan = actor.known[task] = plan
         others = self.server.commits, len(self._armed)
         now = self.clock.now()
         standing = actor.moves.stand(plan, now, lambda: None)

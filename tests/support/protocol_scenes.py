@@ -1,0 +1,179 @@
+"""Scenes in which one rule of the protocol decides: what a random walk seldom meets, played at every moment.
+
+A scene is given the moment: how many reads and commits pass before the disturbance. With all rules in place it ends
+well at every moment; without its rule it does not at some.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from taskerman.coordination.operator_moves import OperatorMoves
+from taskerman.testing.tree import LostAnswer
+from tests.support.protocol_judge import Violation
+from tests.support.protocol_world import State, TaskShape, World
+
+__all__ = ["MOMENTS", "SCENES", "Scene"]
+
+MOMENTS = 26
+Scene = Callable[[World, int], None]
+
+
+def _redrive(person: OperatorMoves) -> None:
+    person.redrive("ta", "n0", "mended")
+
+
+def two_tasks_and_an_unsafe_end(w: World, moment: int) -> None:
+    """A node of one task ends unsafe while a node of another one takes."""
+    w.plan("ta", TaskShape(("n0",), cap=2, max_failures=1))
+    w.plan("tb", TaskShape(("n1",), cap=2))
+    w.start("n0")
+    w.start("n1")
+    w.look("n0", "ta")
+    w.arm(moment, lambda: w.act("n0", "unsafe"))
+    w.look("n1", "tb")
+
+
+def _lost_and_open(w: World) -> None:
+    w.plan("ta", TaskShape(("n0",)))
+    w.start("n0")
+    w.look("n0", "ta")
+    w.node_is_off("n0")  # the last end, and not the agent's own: the header is still there
+
+
+def redrive_while_a_router_closes(w: World, moment: int) -> None:
+    """A person redrives the last node while a router closes the task."""
+    _lost_and_open(w)
+    w.arm(moment, w.close)
+    w.verb(_redrive)
+
+
+def close_while_a_person_redrives(w: World, moment: int) -> None:
+    """The same the other way round."""
+    _lost_and_open(w)
+    w.arm(moment, lambda: w.verb(_redrive))
+    w.close()
+
+
+def given_up_in_its_retries(w: World, moment: int) -> None:
+    """A node fails, is being retried, and its slot is asked back: others must not wait behind it for ever."""
+    w.plan("ta", TaskShape(("n0", "n1"), retry_count=1))
+    w.start("n0")
+    w.start("n1")
+    w.look("n0", "ta")
+    w.act("n0", "failed")
+    w.pass_time(3600)
+    if moment % 2:
+        w.reject("n0", "ta")
+    else:
+        w.look("n0", "ta")
+        w.act("n0", "cancelled")
+
+
+def redriven_with_a_kept_slot(w: World, moment: int) -> None:
+    """While a node keeps its slot nobody else may go: nobody may stand before it when a person redrives it."""
+    w.plan("ta", TaskShape(("n0", "n1"), cap=2, max_failures=2, retry_count=3))
+    w.start("n0")
+    w.start("n1")
+    w.look("n0", "ta")
+    w.look("n1", "ta")
+    w.act("n0", "failed")
+    w.act("n1", "unsafe")
+    w.pass_time(3600)
+    w.look("n0", "ta")
+    w.verb(lambda person: person.redrive("ta", "n1", "mended"))
+    w.look("n1", "ta")
+    w.look("n0", "ta")
+    w.look("n1", "ta")
+    if w.actors["n1"].state is not State.ACTING:
+        raise Violation("L the redriven node waits behind one that may not go")
+
+
+def a_take_arrives_late(w: World, moment: int) -> None:
+    """A TAKE without an answer was settled as not done; then it arrives."""
+    w.plan("ta", TaskShape(("n0",)))
+    w.start("n0")
+    w.look("n0", "ta", take=False)
+    w.lose_answer("n0", LostAnswer.LATE)
+    w.look("n0", "ta")
+    w.look("n0", "ta", take=False)
+    w.deliver(0)
+
+
+def an_end_arrives_late(w: World, moment: int) -> None:
+    """An END without an answer was repeated; it arrives during the next attempt."""
+    w.plan("ta", TaskShape(("n0",)))
+    w.start("n0")
+    w.look("n0", "ta")
+    w.lose_answer("n0", LostAnswer.LATE)
+    w.act("n0", "deferred")
+    w.end("n0")
+    w.pass_time(3600)
+    w.look("n0", "ta")
+    w.deliver(0)
+
+
+def a_join_arrives_late(w: World, moment: int) -> None:
+    """A JOIN without an answer, and then the link breaks; it arrives while the node goes on with another task."""
+    w.plan("tb", TaskShape(("n0",)))
+    w.plan("ta", TaskShape(("n1", "n0")))
+    w.start("n0")
+    w.start("n1")
+    w.lose_answer("n0", LostAnswer.LATE)
+    w.arm(moment, lambda: w.cut("n0"))
+    w.look("n0", "ta", take=False)
+    w.heal("n0")
+    w.look("n0", "tb")
+    w.deliver(0)
+    w.look("n0", "tb")
+
+
+def a_look_while_cut_off(w: World, moment: int) -> None:
+    """A node stands in two lines, looks while it is cut off, and goes on with the same session."""
+    w.plan("ta", TaskShape(("n0", "n1")))
+    w.plan("tb", TaskShape(("n0",)))
+    w.start("n0")
+    w.look("n0", "ta", take=False)
+    w.look("n0", "tb", take=False)
+    w.cut("n0")
+    w.look("n0", "tb")
+    w.heal("n0")
+    w.verb(lambda person: person.hold("owner:dba", "unrelated"))
+    w.look("n0", "ta")
+
+
+def released_while_it_stands_first(w: World, moment: int) -> None:
+    """A node stands first because of a kept slot; a person frees the slot, and another one is being retried."""
+    w.plan("tb", TaskShape(("n0", "n1")))
+    w.plan("ta", TaskShape(("n0",)))
+    w.start("n0")
+    w.start("n1")
+    w.verb(lambda person: person.hold("owner:dba", "unrelated"))
+    w.look("n1", "tb")
+    w.act("n1", "failed")
+    w.look("n0", "ta")
+    w.act("n0", "lost")
+    w.verb(lambda person: person.redrive("tb", "n1", "mended"))
+    w.look("n0", "tb", take=False)
+    w.arm(moment, lambda: w.verb(lambda person: person.release("n0", "looked at it")))
+    w.look("n1", "tb", take=False)
+    w.verb(lambda person: person.release("n0", "looked at it"))
+    w.look("n0", "tb")
+    w.look("n1", "tb")
+
+
+SCENES: dict[str, Scene] = {
+    scene.__name__: scene
+    for scene in (
+        two_tasks_and_an_unsafe_end,
+        redrive_while_a_router_closes,
+        close_while_a_person_redrives,
+        given_up_in_its_retries,
+        redriven_with_a_kept_slot,
+        a_take_arrives_late,
+        an_end_arrives_late,
+        a_join_arrives_late,
+        a_look_while_cut_off,
+        released_while_it_stands_first,
+    )
+}
