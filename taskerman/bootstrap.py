@@ -6,7 +6,7 @@ Nothing is reached before it is wanted, so that a verb which needs only a queue 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from taskerman.adapters.aws import Aws
@@ -20,10 +20,15 @@ from taskerman.control import Desk, Subject
 from taskerman.coordination.router_moves import RouterMoves
 from taskerman.errors import UsageError
 from taskerman.model.event import Listener
+from taskerman.ports.tree import Tree
 from taskerman.router import Router
 from taskerman.settings import Loaded, Settings, load
 
-__all__ = ["open_agent", "open_desk", "open_router", "read_settings", "subject_of"]
+__all__ = ["Connect", "open_agent", "open_desk", "open_router", "read_settings", "subject_of"]
+
+Connect = Callable[[], Tree]
+"""Makes a new client of the tree, not yet open. Given to the functions below it stands in for ZooKeeper, for a whole
+installation in one process; absent, the settings name the ZooKeeper."""
 
 
 def read_settings() -> Loaded:
@@ -32,11 +37,11 @@ def read_settings() -> Loaded:
 
 
 @contextmanager
-def open_desk(settings: Settings) -> Iterator[Desk]:
+def open_desk(settings: Settings, *, connect: Connect | None = None) -> Iterator[Desk]:
     """An operator's desk. Its tree connects when a verb first needs it."""
     with ExitStack() as closing:
         aws = _aws(closing)
-        tree = _tree(settings)
+        tree = _connect(settings, connect)()
         closing.callback(tree.close)
         yield Desk(
             tree=tree,
@@ -50,11 +55,11 @@ def open_desk(settings: Settings) -> Iterator[Desk]:
 
 
 @contextmanager
-def open_router(settings: Settings, emit: Listener) -> Iterator[Router]:
+def open_router(settings: Settings, emit: Listener, *, connect: Connect | None = None) -> Iterator[Router]:
     """A router, connected. Raises `CoordinationUnavailable`."""
     with ExitStack() as closing:
         aws = _aws(closing)
-        tree = _tree(settings)
+        tree = _connect(settings, connect)()
         closing.callback(tree.close)
         tree.open()
         yield Router(
@@ -69,7 +74,7 @@ def open_router(settings: Settings, emit: Listener) -> Iterator[Router]:
 
 
 @contextmanager
-def open_agent(settings: Settings, emit: Listener) -> Iterator[Agent]:
+def open_agent(settings: Settings, emit: Listener, *, connect: Connect | None = None) -> Iterator[Agent]:
     """The agent of this node, with its journal locked; it connects when it has work.
 
     Raises `UsageError` when the settings do not say which node this is, `LockedByAnother`, `StopNow`.
@@ -81,7 +86,7 @@ def open_agent(settings: Settings, emit: Listener) -> Iterator[Agent]:
         yield Agent(
             profile,
             journal,
-            connect=lambda: _tree(settings),
+            connect=_connect(settings, connect),
             queues=_queues(settings, aws),
             names=settings.queue_names,
             catalog=InstalledRunners(),
@@ -111,9 +116,11 @@ def _discoveries(settings: Settings, aws: Aws) -> dict[str, Ec2Discovery]:
     return {"aws_tags": Ec2Discovery(aws, cluster_tag=settings.cluster_tag)}
 
 
-def _tree(settings: Settings) -> ZookeeperTree:
-    return ZookeeperTree(
-        settings.zookeeper_hosts, root=settings.zookeeper_root, session_timeout=settings.zookeeper_session
+def _connect(settings: Settings, connect: Connect | None) -> Connect:
+    return connect or (
+        lambda: ZookeeperTree(
+            settings.zookeeper_hosts, root=settings.zookeeper_root, session_timeout=settings.zookeeper_session
+        )
     )
 
 
