@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 
 from taskerman.adapters.aws import Aws
 from taskerman.adapters.clock import SystemClock
@@ -25,6 +26,9 @@ from taskerman.router import Router
 from taskerman.settings import Loaded, Settings, load
 
 __all__ = ["Connect", "open_agent", "open_desk", "open_router", "read_settings", "subject_of"]
+
+_A_PERSON_WAITS = timedelta(seconds=5)
+"""For ZooKeeper's first answer. Several servers are tried in it."""
 
 Connect = Callable[[], Tree]
 """Makes a new client of the tree, not yet open. Given to the functions below it stands in for ZooKeeper, for a whole

@@ -1,0 +1,68 @@
+"""Verbs that start a daemon: router, agent; and the demo."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+__all__ = ["agent", "demo", "router"]
+
+
+def router() -> None:
+    """Route tasks: resolve the cluster, fix the plan, ring the nodes. Any number may run; SIGTERM ends it."""
+    from taskerman import bootstrap  # noqa: PLC0415
+    from taskerman.telemetry.logging import log_libraries, log_listener  # noqa: PLC0415
+
+    settings = bootstrap.read_settings().settings
+    emit = log_listener(settings.log_format, settings.log_level)
+    log_libraries(emit)
+    with bootstrap.open_router(settings, emit) as daemon:
+        _stop_on_signals(daemon.stop)
+        daemon.run()
+
+
+def agent(
+    once: Annotated[bool, typer.Option("--once", help="Do what there is to do, and end: for cron.")] = False,
+    max_wait: Annotated[float, typer.Option(help="With --once: end after so many seconds of waiting.")] = 600,
+) -> None:
+    """Do this node's tasks, each in its turn. One a node; SIGTERM lets a running action go on and ends the agent."""
+    from datetime import timedelta  # noqa: PLC0415
+
+    from taskerman import bootstrap  # noqa: PLC0415
+    from taskerman.agent import LockedByAnother  # noqa: PLC0415
+    from taskerman.telemetry.logging import log_libraries, log_listener  # noqa: PLC0415
+
+    settings = bootstrap.read_settings().settings
+    emit = log_listener(settings.log_format, settings.log_level)
+    log_libraries(emit)
+    try:
+        with bootstrap.open_agent(settings, emit) as daemon:
+            _stop_on_signals(daemon.stop)
+            daemon.run(once=once, max_wait=timedelta(seconds=max_wait))
+    except LockedByAnother as error:
+        if not once:
+            raise
+        print(error.what)  # a resident agent does the node's work: nothing is left for cron
+
+
+def demo(
+    embedded: Annotated[
+        bool, typer.Option("--embedded", help="Coordinate in memory, even where a ZooKeeper could be started.")
+    ] = False,
+) -> int:
+    """A rolling restart on this machine, and one that stops by itself. Everything is thrown away afterwards."""
+    from taskerman.demo import main  # noqa: PLC0415
+
+    return main(embedded=embedded)
+
+
+def _stop_on_signals(stop: Callable[[], None]) -> None:
+    def asked(number: int, frame: FrameType | None) -> None:
+        stop()
+
+    signal.signal(signal.SIGTERM, asked)
+    signal.signal(signal.SIGINT, asked)

@@ -1,0 +1,77 @@
+"""Verbs about the installation itself: init, doctor, settings, schema."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from taskerman.cli.printing import Json, Table, Why, be_quiet, desk, print_blocks, print_value
+
+__all__ = ["Document", "doctor", "init", "schema", "settings"]
+
+
+class Document(StrEnum):
+    """What has a schema."""
+
+    task = "task"
+    doorbell = "doorbell"
+    dead_letter = "dead-letter"
+    journal = "journal"
+    result = "result"
+
+
+def init(why: Why = "a new installation", as_json: Json = False) -> None:
+    """Make the installation's records and queues where they are absent; a new one begins with a hold on everything."""
+    from taskerman import control  # noqa: PLC0415
+
+    with desk() as at:
+        done = control.initialise(at, why)
+        said = [f"Installation {done.installation}, with the queues {' and '.join(done.queues)}."]
+        said += [
+            f"Hold {one.id} stands on {one.on}: {one.why}. Lift it: taskerman unhold {one.id}" for one in done.holds
+        ]
+        print_value(done, as_json, said)
+
+
+def doctor(as_json: Json = False) -> int:
+    """Look at everything that this machine needs: what is well, what is not, and the next step."""
+    from taskerman import bootstrap, control  # noqa: PLC0415
+    from taskerman.cli import views  # noqa: PLC0415
+
+    be_quiet()
+    loaded = bootstrap.read_settings()
+    with bootstrap.open_desk(loaded.settings) as at:
+        found = control.examine(at, bootstrap.subject_of(loaded))
+        print_value(found, as_json, views.examined(found))
+        return found.exit_code
+
+
+def settings(as_json: Json = False) -> None:
+    """Every setting: its value, where it came from, and what it is. None of them is a secret."""
+    import json  # noqa: PLC0415
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from taskerman import bootstrap  # noqa: PLC0415
+
+    listing = bootstrap.read_settings().listing()
+    if as_json:
+        print(json.dumps([asdict(setting) for setting in listing], indent=2))
+        return
+    rows = tuple(
+        (one.variable, one.value if isinstance(one.value, str) else json.dumps(one.value), one.origin, one.about)
+        for one in listing
+    )
+    print_blocks([Table(("SETTING", "VALUE", "FROM", "WHAT IT IS"), rows)])
+
+
+def schema(
+    document: Annotated[Document, typer.Argument(help="Of which document.")],
+) -> None:
+    """Print the JSON Schema of a document."""
+    import json  # noqa: PLC0415
+
+    from taskerman.cli.schemas import schema_of  # noqa: PLC0415
+
+    print(json.dumps(schema_of(document.value), indent=2))

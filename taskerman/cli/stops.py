@@ -1,0 +1,130 @@
+"""Verbs that stop things and let them go on: hold, unhold, cancel, resume, slots."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from taskerman.cli.printing import Json, Why, desk, live, print_value, print_values
+
+__all__ = ["cancel", "hold", "resume", "slots", "unhold"]
+
+
+def hold(
+    why: Why,
+    cluster: Annotated[str | None, typer.Option(help="Stop this cluster: <kind>:<name>.")] = None,
+    owner: Annotated[str | None, typer.Option(help="Stop the tasks of this owner.")] = None,
+    everything: Annotated[bool, typer.Option("--everything", help="Stop everything.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Stop new attempts until a person lifts it. What runs goes on, and is named."""
+    from taskerman import control  # noqa: PLC0415
+    from taskerman.cli import views  # noqa: PLC0415
+    from taskerman.errors import UsageError  # noqa: PLC0415
+
+    targets = [f"cluster:{cluster}"] * (cluster is not None) + [f"owner:{owner}"] * (owner is not None)
+    targets += ["*"] * everything
+    if len(targets) != 1:
+        raise UsageError("A hold stands on one thing.", next_step="Give one of --cluster, --owner, --everything.")
+    with desk() as at:
+        done = control.hold(at, targets[0], why)
+        print_value(done, as_json, views.held(done, at.now()))
+
+
+def unhold(
+    hold_id: Annotated[str, typer.Argument(metavar="HOLD", help="Its id, as `taskerman status` lists it.")],
+    why: Why = "",
+    as_json: Json = False,
+) -> None:
+    """Lift a hold. What waited for it goes on by itself."""
+    from taskerman import control  # noqa: PLC0415
+
+    with desk() as at:
+        done = control.unhold(at, hold_id, why)
+        left = ", ".join(f"{one.id} on {one.on}" for one in done.left)
+        said = f"Hold {done.hold.id} on {done.hold.on} is lifted."
+        print_value(done, as_json, [said, f"Still standing: {left}." if left else "No hold stands."])
+
+
+def cancel(
+    task: Annotated[str, typer.Argument(help="A task.")],
+    why: Why,
+    wait: Annotated[bool, typer.Option("--wait", help="Until every node of it has an end.")] = False,
+    timeout: Annotated[
+        float | None, typer.Option(help="With --wait: stop waiting after so many seconds (exit code 13).")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """End a task: nothing of it starts any more, and what runs is asked to stop."""
+    from datetime import timedelta  # noqa: PLC0415
+
+    from taskerman import control  # noqa: PLC0415
+    from taskerman.cli import views  # noqa: PLC0415
+
+    with desk() as at:
+        done = control.cancel(at, task, why)
+        if not wait:
+            print_value(done, as_json, views.cancelled(done, at.now()))
+            return 0
+        patience = None if timeout is None else timedelta(seconds=timeout)
+        with live() as screen:
+            for done in control.follow_cancel(at, task, patience=patience, pause=time.sleep):
+                if as_json:
+                    print(done.model_dump_json(), flush=True)
+                else:
+                    screen.show(views.cancelled(done, at.now()))
+        return 0 if done.ended == done.nodes else 13
+
+
+def resume(task: Annotated[str, typer.Argument(help="A halted task.")], why: Why = "", as_json: Json = False) -> None:
+    """Let a halted task go on with the nodes that have not ended; what failed so far is excused."""
+    from taskerman import control  # noqa: PLC0415
+    from taskerman.cli import views  # noqa: PLC0415
+
+    with desk() as at:
+        done = control.resume(at, task, why)
+        print_value(done, as_json, views.resumed(done))
+
+
+slots = typer.Typer(
+    rich_markup_mode=None,
+    help="Who holds which slot: taskerman slots [CLUSTER]; and giving them back: taskerman slots release NODE.",
+)
+
+
+@slots.command("list")
+def _list(
+    cluster: Annotated[str | None, typer.Argument(help="A cluster. Absent: all of them.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Every slot that is held. A slot that is held means that the node may be unhealthy."""
+    from taskerman import control  # noqa: PLC0415
+    from taskerman.cli import views  # noqa: PLC0415
+
+    with desk() as at:
+        found = control.list_slots(at, cluster)
+        print_values(found, as_json, views.places(found, at.now()))
+
+
+@slots.command("release")
+def _release(
+    node: Annotated[str, typer.Argument(help="The node that holds it.")],
+    why: Why,
+    node_is_off: Annotated[
+        bool,
+        typer.Option(
+            "--node-is-off",
+            help="Your word that the machine is off: its slots are freed at once, its attempt counts as lost.",
+        ),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Give back what a node holds: an acting one is asked to stop, a kept slot of an idle one is freed."""
+    from taskerman import control  # noqa: PLC0415
+    from taskerman.cli import views  # noqa: PLC0415
+
+    with desk() as at:
+        done = control.release(at, node, why, is_off=node_is_off)
+        print_value(done, as_json, views.released(done))

@@ -1,0 +1,287 @@
+"""How answers look to people. Pure: values in, lines and tables out; nothing that is not in the value is said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from taskerman.cli.printing import Block, Table, ago
+from taskerman.control.values import (
+    Cancelled,
+    Examination,
+    Explanation,
+    Held,
+    HeldPlace,
+    LetterLine,
+    NodeStatus,
+    Overview,
+    Preview,
+    Redriven,
+    ReleaseDone,
+    Resumed,
+    ShownLetter,
+    Submitted,
+    TaskStatus,
+)
+from taskerman.model.hold import Hold
+
+__all__ = [
+    "cancelled",
+    "counts",
+    "examined",
+    "explained",
+    "held",
+    "letters",
+    "overview",
+    "places",
+    "previewed",
+    "redriven",
+    "released",
+    "resumed",
+    "shown_letter",
+    "submitted",
+    "task",
+]
+
+_REASON = 70
+
+
+def counts(found: Mapping[str, int]) -> str:
+    """`3 succeeded, 2 acting, 1 planned`."""
+    return ", ".join(f"{number} {name}" for name, number in reversed(list(found.items()))) or "no node"
+
+
+def submitted(value: Submitted) -> list[Block]:
+    """The id comes alone on the first line, for `$(... | head -1)`."""
+    if value.planned_before:
+        said = "It was planned before; its nodes without an end are rung again."
+    elif value.nodes is None:
+        said = f"Sent to {value.queue}, unchecked."
+    else:
+        said = f"Sent to {value.queue}: {value.nodes} nodes, {value.cap} at a time."
+    return [value.task_id, said, f"Follow it: taskerman status {value.task_id} --watch"]
+
+
+def previewed(value: Preview, now: datetime) -> list[Block]:
+    """The plan that would be made."""
+    return [
+        f"{value.action} on {len(value.nodes)} of {value.discovered} nodes of {value.cluster_name}, {value.cap} at a "
+        f"time, until {value.not_after:%Y-%m-%d %H:%M}Z. Nothing was sent.",
+        Table(
+            ("RANK", "NODE", "AZ", "NOW"),
+            tuple(
+                (str(node.rank), node.node, node.az, _with_until(node.text, node.until, now)) for node in value.nodes
+            ),
+        ),
+    ]
+
+
+def overview(value: Overview, now: datetime) -> list[Block]:
+    """Everything that is going on."""
+    blocks = _holds(value.holds)
+    if value.tasks:
+        blocks.append(
+            Table(
+                ("CLUSTER", "TASK", "ACTION", "OWNER", "STATE", "AT ONCE", "NODES"),
+                tuple(
+                    (
+                        line.cluster_name,
+                        line.task_id,
+                        line.action,
+                        line.owner,
+                        line.state.value,
+                        str(line.cap),
+                        counts(line.counts),
+                    )
+                    for line in value.tasks
+                ),
+            )
+        )
+    else:
+        blocks.append("No task is open.")
+    if value.waiting_documents:
+        blocks.append(f"About {value.waiting_documents} documents wait for a router.")
+    elif value.waiting_documents is None:
+        blocks.append("The global queue cannot be looked at.")
+    return blocks
+
+
+def task(value: TaskStatus, now: datetime) -> list[Block]:
+    """One task and its nodes."""
+    why = f" ({value.why})" if value.why else ""
+    return [
+        f"{value.task_id}: {value.action} on {value.cluster_name}, {value.cap} at a time, for {value.owner}",
+        f"{value.state.value}{why}: {counts(value.counts)}",
+        Table(
+            ("NODE", "AZ", "STATE", "TRIED", "FOR", "WHAT"),
+            tuple(
+                (node.node, node.az, _state(node), str(node.attempts), ago(node.since, now), _what(node, now))
+                for node in value.nodes
+            ),
+        ),
+    ]
+
+
+def explained(value: Explanation, now: datetime) -> list[Block]:
+    """Why it stands where it stands. Nodes with the same answer share a line."""
+    why = f" ({value.why})" if value.why else ""
+    blocks: list[Block] = [f"{value.task_id} on {value.cluster_name} is {value.state.value}{why}."]
+    groups: dict[tuple[str, str], list[str]] = {}
+    for node in value.nodes:
+        text = _with_until(node.text, node.until, now)
+        groups.setdefault((node.reason or "", text), []).append(node.node)
+    blocks.append(
+        Table(
+            ("NODES", "REASON", "WHY"),
+            tuple((_some(nodes), reason or "-", text) for (reason, text), nodes in groups.items()),
+        )
+    )
+    if value.slots:
+        blocks += ["Slots of the cluster:", _places(value.slots, now)]
+    if value.next:
+        blocks += ["What may be typed next:", *(f"  {command}" for command in value.next)]
+    return blocks
+
+
+def held(value: Held, now: datetime) -> list[Block]:
+    """The acknowledgement: what runs goes on, and is named."""
+    said = f"Hold {value.hold.id} stands on {value.hold.on}: nothing is taken any more."
+    undo = f"Lift it: taskerman unhold {value.hold.id}"
+    if not value.acting:
+        return [said, "Nothing was acting.", undo]
+    return [said, f"{len(value.acting)} attempts had been taken before, and go on:", _places(value.acting, now), undo]
+
+
+def cancelled(value: Cancelled, now: datetime) -> list[Block]:
+    """The acknowledgement: who still acts is named."""
+    said = f"{value.task_id} is cancelled: {value.ended} of {value.nodes} nodes have an end."
+    if not value.acting:
+        return [said]
+    return [said, "Still acting, and asked to stop:", _places(value.acting, now)]
+
+
+def resumed(value: Resumed) -> list[Block]:
+    """What was forgiven, and who was rung."""
+    blocks: list[Block] = [f"{value.task_id} goes on: {value.rung} nodes were rung."]
+    if value.excused:
+        blocks.append(f"Excused: {', '.join(value.excused)}.")
+    if value.unreached:
+        blocks.append(
+            f"Not rung: {', '.join(value.unreached)}. Their queues did not answer; agents that have the task already "
+            "go on by themselves."
+        )
+    return blocks
+
+
+def places(values: Sequence[HeldPlace], now: datetime) -> list[Block]:
+    """Who holds which slot."""
+    return [_places(values, now)] if values else ["No slot is held."]
+
+
+def released(value: ReleaseDone) -> list[Block]:
+    """What was given back."""
+    if value.asked:
+        return [f"{value.node} was asked to end {value.asked}; its check decides about the slot."]
+    said = f"{value.node} holds no slot any more in {', '.join(value.freed) or 'any scope'}."
+    return [said, f"Its attempt of {value.ended} counts as lost."] if value.ended else [said]
+
+
+def letters(values: Sequence[LetterLine], now: datetime) -> list[Block]:
+    """What needs a person."""
+    if not values:
+        return ["No dead letter."]
+    return [
+        Table(
+            ("TASK", "NODE", "CLUSTER", "OUTCOME", "FOR", "STATE", "REASON"),
+            tuple(
+                (
+                    line.task_id or line.key[:12],
+                    line.node or "(document)",
+                    line.cluster_name or "",
+                    line.outcome.value,
+                    ago(line.at, now),
+                    line.state,
+                    _short(f"{line.code}: {line.reason}" if line.code else line.reason),
+                )
+                for line in values
+            ),
+        )
+    ]
+
+
+def shown_letter(value: ShownLetter) -> list[Block]:
+    """The letter is JSON for people too: nothing of it is left out."""
+    return [value.letter.model_dump_json(indent=2)]
+
+
+def redriven(value: Redriven) -> list[Block]:
+    """Where it is tried again."""
+    if value.new_task is None:
+        said = f"{value.node} is tried again in {value.task_id}, and its fresh nodes wait for it."
+        late = f"{value.node} was not rung: its queue did not answer. If its agent was restarted since, redrive again."
+        return [said] if value.reached else [said, late]
+    blocks: list[Block] = [value.new_task, f"{value.task_id} is over, so {value.node} has a task of its own."]
+    if value.dropped:
+        blocks.append(f"Left out of its document: {', '.join(value.dropped)}.")
+    return blocks
+
+
+def examined(value: Examination) -> list[Block]:
+    """One line for everything that was looked at, and the next step under what is not well."""
+    blocks: list[Block] = []
+    for finding in value.findings:
+        blocks.append(f"{finding.level:<4}  {finding.what}: {finding.text}")
+        if finding.level != "ok" and finding.next_step:
+            blocks.append(f"      {finding.next_step}")
+    return blocks
+
+
+def _holds(holds: Sequence[Hold]) -> list[Block]:
+    return [f"HOLD {hold.id} on {hold.on}, by {hold.by}: {hold.why}" for hold in holds]
+
+
+def _places(values: Sequence[HeldPlace], now: datetime) -> Table:
+    return Table(
+        ("SCOPE", "NODE", "AT ONCE", "STATE", "TASK", "FOR", "WHY"),
+        tuple(
+            (
+                place.scope,
+                place.node,
+                str(place.cap),
+                place.state.value,
+                place.task_id,
+                ago(place.since, now),
+                _short(place.why),
+            )
+            for place in values
+        ),
+    )
+
+
+def _state(node: NodeStatus) -> str:
+    return node.outcome.value if node.outcome else node.state.value
+
+
+def _what(node: NodeStatus, now: datetime) -> str:
+    parts = [_short(f"{node.code}: {node.reason}" if node.code else node.reason)]
+    if node.next_at is not None:
+        parts.append(f"again {ago(node.next_at, now)}")
+    if node.kept:
+        parts.append("slot kept")
+    if node.dead_letter not in ("none", "sent"):
+        parts.append(f"dead letter {node.dead_letter.value}")
+    return "; ".join(part for part in parts if part)
+
+
+def _with_until(text: str, until: datetime | None, now: datetime) -> str:
+    return f"{text} ({ago(until, now)})" if until is not None and until > now else text
+
+
+def _some(nodes: Sequence[str]) -> str:
+    shown = " ".join(nodes[:6])
+    return shown if len(nodes) <= 6 else f"{shown} and {len(nodes) - 6} more"
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _REASON else line[: _REASON - 3] + "..."
