@@ -62,7 +62,8 @@ class Ec2Discovery:
         while some := list(islice(remaining, IDS_A_QUESTION)):
             # By filter: the parameter InstanceIds fails as a whole for one unknown id.
             filters = {"instance-id": some, "instance-state-name": [_RUNNING]}
-            found.extend(_nodes(self._instances(filters, what=f"{len(some)} nodes by their ids")))
+            answer = self._instances(filters, what=f"{len(some)} nodes by their ids")
+            found.extend(_nodes(instance for instance in answer if instance["InstanceId"] in some))
         return tuple(found)
 
     def _instances(self, filters: Mapping[str, Sequence[str]], *, what: str) -> Iterator[Mapping[str, Any]]:

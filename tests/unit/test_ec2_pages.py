@@ -165,3 +165,8 @@ def test_ids_are_asked_in_chunks_that_ec2_takes_by_a_filter_that_tolerates_unkno
     asked = [next(f["Values"] for f in q["Filters"] if f["Name"] == "instance-id") for q in script.questions]
     assert [len(values) for values in asked] == [200, 200, 50]
     assert not any("InstanceIds" in question for question in script.questions)
+
+
+def test_a_node_that_nobody_asked_for_is_not_known_even_if_the_filter_let_it_pass() -> None:
+    script = ScriptedEc2([page(instance("i-1"), instance("i-2"))])
+    assert ids(Ec2Discovery(cast(Aws, script)).known(["i-2"])) == ["i-2"]
