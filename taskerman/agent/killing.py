@@ -11,7 +11,7 @@ from __future__ import annotations
 import signal
 import time
 
-from taskerman.child.kin import Process, carries_marker, descendants, kill_until_none, process_start, processes, send
+from taskerman.child.kin import Process, carries_marker, descendants, find, kill_until_none, processes, send
 
 __all__ = ["kill_attempt"]
 
@@ -25,7 +25,7 @@ def kill_attempt(attempt: str, keeper_pid: int, keeper_pid_start: int, timeout: 
     member of a session with the keeper's number that carries no marker, and whose leader is gone.
     """
     give_up_at = time.monotonic() + timeout
-    keeper = _the_keeper(keeper_pid, keeper_pid_start)
+    keeper = find(keeper_pid, keeper_pid_start)
     if keeper is not None:
         # Stopped, it cannot react to deaths, but goes on adopting orphans: so all of them stay its descendants.
         _try(keeper, signal.SIGSTOP)
@@ -63,13 +63,6 @@ def kill_attempt(attempt: str, keeper_pid: int, keeper_pid_start: int, timeout: 
         marked_or_keeper, give_up_at=give_up_at
     )
     return gone and not doubtful
-
-
-def _the_keeper(pid: int, start: int) -> Process | None:
-    if process_start(pid) != start:
-        return None
-    process = processes().get(pid)
-    return process if process is not None and process.start == start else None
 
 
 def _try(process: Process, signum: int) -> None:

@@ -52,8 +52,8 @@ from taskerman.agent.child_talk import (
     report_from_json,
 )
 from taskerman.agent.killing import kill_attempt
-from taskerman.child import ABORT_SECONDS
-from taskerman.child.kin import MARKER, process_start
+from taskerman.child import ABORT_SECONDS, ABORT_SIGNAL
+from taskerman.child.kin import MARKER, find, process_start, send
 from taskerman.model.attempt import Result
 
 __all__ = [
@@ -215,7 +215,7 @@ class ChildProcess:
 
 
 class AdoptedChild:
-    """A child that an earlier agent started and that outlived it: it can be watched and killed, not commanded."""
+    """A child that an earlier agent started and that outlived it: it can be watched, aborted and killed, not asked."""
 
     def __init__(self, attempt: str, pid: int, pid_start: int, on_report: OnReport) -> None:
         """Watch it. `pid`, `pid_start`: from the journal, of this boot. `ChildGone(None)` follows, at once if it is
@@ -226,6 +226,12 @@ class AdoptedChild:
         self._on_report = on_report
         self._watcher = threading.Thread(target=self._watch, name=f"adopted {attempt}", daemon=True)
         self._watcher.start()
+
+    def abort(self) -> None:
+        """Interrupt the action now, as `Abort` would: it cleans up, leaves its result and ends. Harmless when gone."""
+        child = find(self.pid, self.pid_start)
+        if child is not None:
+            send(child, ABORT_SIGNAL)
 
     def kill_all(self, timeout: float = 10.0) -> bool:
         """Kill the child and everything it started; True only if nothing is left. `timeout`: seconds."""

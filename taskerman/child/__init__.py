@@ -10,7 +10,12 @@ This package is imported once an attempt by the child, so it imports little; see
 
 from __future__ import annotations
 
-__all__ = ["ABORT_SECONDS"]
+import signal
+
+__all__ = ["ABORT_SECONDS", "ABORT_SIGNAL"]
 
 ABORT_SECONDS = 30.0
 """How long a runner's `abort()` may take in a fresh process, after its action had to be killed."""
+
+ABORT_SIGNAL = signal.SIGUSR1
+"""Tells the keeper what the command "abort" does: an agent that adopted a child has no pipe to it."""

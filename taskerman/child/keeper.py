@@ -25,7 +25,7 @@ import sys
 import time
 from collections import deque
 
-from taskerman.child import ABORT_SECONDS
+from taskerman.child import ABORT_SECONDS, ABORT_SIGNAL
 from taskerman.child.action import ABORTED, TOO_LONG, Action
 from taskerman.child.durable import remove_durably, write_durably
 from taskerman.child.hand import Hand, adopt_orphans
@@ -45,7 +45,7 @@ IMPORT_SECONDS = 60.0
 LONGEST_POLL_SECONDS = 5.0
 """A poll does not notice that the machine was suspended, so look at the clock at least this often."""
 
-DEAF_TO = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+DEAF_TO = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR2)
 MOST_NAMED = 50
 
 
@@ -109,8 +109,8 @@ class Keeper:
         return {descriptor for descriptor, _ in poll.poll(None if wait is None else wait * 1000 + 1)}
 
     def _turn(self, ready: set[int]) -> None:
-        if self.woken in ready:
-            os.read(self.woken, 4096)
+        if self.woken in ready and ABORT_SIGNAL in os.read(self.woken, 4096):
+            self._interrupt(ABORTED)
         if self.output.read_end in ready:
             self.output.pump()
         if self.commands in ready:
@@ -352,7 +352,7 @@ def _wall_clock() -> str:
 
 
 def _stay(signum: int, frame: object) -> None:
-    """A signal that would end others wakes the loop, and is otherwise not for us to follow."""
+    """A signal that would end others only wakes the loop, which reads its number from the pipe."""
 
 
 def main(arguments: list[str]) -> int:
@@ -360,9 +360,8 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 3 or arguments[1] != "--report-fd":
         sys.stderr.write("usage: python -m taskerman.child SPEC.json --report-fd N\n")
         return 2
-    for signum in DEAF_TO:
+    for signum in (*DEAF_TO, ABORT_SIGNAL, signal.SIGCHLD):
         signal.signal(signum, _stay)
-    signal.signal(signal.SIGCHLD, _stay)
     with open(arguments[0], encoding="utf-8") as file:
         spec = json.load(file)
     adopt_orphans()

@@ -21,6 +21,7 @@ __all__ = [
     "carries_marker",
     "command_line",
     "descendants",
+    "find",
     "kill_until_none",
     "process_start",
     "processes",
@@ -73,6 +74,12 @@ def process_start(pid: int) -> int | None:
     """When `pid` was started, in clock ticks after boot (field 22 of its stat); None: no such process, or a zombie."""
     process = _read(pid)
     return process.start if process is not None and process.alive else None
+
+
+def find(pid: int, start: int) -> Process | None:
+    """The process that these two name, if it is alive."""
+    process = _read(pid)
+    return process if process is not None and process.alive and process.start == start else None
 
 
 def descendants(root: int, table: Mapping[int, Process]) -> list[Process]:

@@ -112,6 +112,21 @@ def test_after_go_the_hard_deadline_holds_without_an_agent(tmp_path: Path) -> No
     assert of_the_session(pid) == []
 
 
+def test_an_adopted_action_can_be_aborted_and_cleans_up(begin: Starting, tmp_path: Path) -> None:
+    watched = begin("Slow")
+    watched.child.ask(go())
+    mark(tmp_path, "acting")
+    watched.child.close()
+    adopted = AdoptedChild(ATTEMPT, watched.child.pid, watched.child.pid_start, lambda report: None)
+    adopted.abort()
+    assert adopted.wait(20)
+    assert (tmp_path / "cleaned").exists()
+    result = read_result(watched.directory, ATTEMPT)
+    assert result is not None
+    assert (result.status, result.error) == ("killed", "aborted")
+    adopted.abort()
+
+
 def test_go_and_the_agents_death_in_one_breath_still_run_the_action(begin: Starting, tmp_path: Path) -> None:
     watched = begin("Slow")
     (tmp_path / "enough").touch()
