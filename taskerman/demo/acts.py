@@ -31,7 +31,7 @@ AFTERWARDS_S = 0.7
 
 def one_that_goes_well(scene: Scene) -> None:
     """Act 1. Raises `NotSo`."""
-    screen, task, desk = scene.screen, "restart-1", scene.installation.desk
+    screen, task = scene.screen, "restart-1"
     screen.title(f"Act 1: restart all six, {AT_ONCE} at a time")
     document = scene.document(task, AT_ONCE, SETTLE_S)
     screen.document(document)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 
-from taskerman.adapters.aws import Aws
+from taskerman.adapters.aws import AWS_ERRORS, Aws
 from taskerman.adapters.ec2 import CLUSTER_TAG
 from taskerman.demo.claims import NotSo
 from taskerman.demo.crew import Crew
@@ -13,6 +13,7 @@ from taskerman.model.cluster import Node
 
 __all__ = ["AZS", "Cloud"]
 
+PATIENCE = timedelta(minutes=2)
 REGION = "eu-west-1"
 AZS = (f"{REGION}a", f"{REGION}b", f"{REGION}c")
 NOBODY = {
@@ -41,16 +42,19 @@ class Cloud:
         os.environ.update(self.environment)  # of this process: its own clients find the same cloud
 
     def start_instances(self, cluster: str, in_each_az: int) -> tuple[Node, ...]:
-        """Run and tag the instances of `cluster`; by (AZ, id), the order of every plan."""
-        ec2 = Aws().client("ec2", read_timeout=timedelta(seconds=20))
+        """Run and tag the instances of `cluster`; by (AZ, id), the order of every plan. Raises `NotSo`."""
+        ec2 = Aws().client("ec2", read_timeout=PATIENCE)
         nodes = []
         for az in AZS:
-            answer = ec2.run_instances(
-                ImageId="ami-12c6146b",
-                MinCount=in_each_az,
-                MaxCount=in_each_az,
-                Placement={"AvailabilityZone": az},
-                TagSpecifications=[{"ResourceType": "instance", "Tags": [{"Key": CLUSTER_TAG, "Value": cluster}]}],
-            )
+            try:
+                answer = ec2.run_instances(
+                    ImageId="ami-12c6146b",
+                    MinCount=in_each_az,
+                    MaxCount=in_each_az,
+                    Placement={"AvailabilityZone": az},
+                    TagSpecifications=[{"ResourceType": "instance", "Tags": [{"Key": CLUSTER_TAG, "Value": cluster}]}],
+                )
+            except AWS_ERRORS as error:
+                raise NotSo(f"the local AWS did not start the instances of {cluster}: {error}") from error
             nodes += [Node(id=one["InstanceId"], az=az) for one in answer["Instances"]]
         return tuple(sorted(nodes, key=lambda node: (node.az, node.id)))

@@ -13,6 +13,7 @@ from types import FrameType
 
 __all__ = ["main"]
 
+INTERRUPTED = 130
 SHOW_CURSOR = "\x1b[?25h"
 
 
@@ -37,7 +38,7 @@ def main(*, embedded: bool = False) -> int:
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
-        return warden.wait()
+        code = warden.wait()
     finally:
         stop(0, None)
         for number, handler in before.items():
@@ -45,3 +46,6 @@ def main(*, embedded: bool = False) -> int:
         if sys.stdout.isatty():
             sys.stdout.write(SHOW_CURSOR)
             sys.stdout.flush()
+    if code == INTERRUPTED:
+        print("\nInterrupted. Nothing of the demo is left.")
+    return code

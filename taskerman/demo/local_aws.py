@@ -5,6 +5,7 @@ Apart from everything else because its work must not slow the prober down. Print
 
 from __future__ import annotations
 
+import importlib
 import logging
 import sys
 
@@ -14,6 +15,8 @@ __all__ = ["main"]
 def main() -> int:
     """Serve. Exit code 3: moto is not installed."""
     try:
+        for part in ("moto.ec2.responses", "moto.sqs.responses"):
+            importlib.import_module(part)  # now: the first request would wait for it
         from moto.moto_server.threaded_moto_server import ThreadedMotoServer  # noqa: PLC0415  (it may be missing)
     except ImportError:
         return 3

@@ -39,6 +39,15 @@ class Ground:
 
 def play(ground: Ground) -> str:
     """Everything, to the end; returns what it was that was shown. Raises `NotSo`, `TaskermanError`."""
+    with ground.screen.busy("starting everything"):
+        scene, why_embedded = _set(ground)
+    one_that_goes_well(scene)
+    one_that_stops(scene)
+    return _what_it_was(why_embedded)
+
+
+def _set(ground: Ground) -> tuple[Scene, str]:
+    """Start whatever is missing; the scene, and why its coordination is embedded, or nothing."""
     folder, crew, screen = ground.folder, ground.crew, ground.screen
     cloud = Cloud(crew)
     nodes = cloud.start_instances(CLUSTER, IN_EACH_AZ)
@@ -56,10 +65,7 @@ def play(ground: Ground) -> str:
     installation.start({node.id: cluster.configuration(node.id) for node in nodes})
     _wait_for_everybody(installation, nodes, witness)
     screen.fact("taskerman", installation.daemons)
-    scene = Scene(installation, cluster, witness, screen)
-    one_that_goes_well(scene)
-    one_that_stops(scene)
-    return _what_it_was(why_embedded)
+    return Scene(installation, cluster, witness, screen), why_embedded
 
 
 def _installation(ground: Ground) -> tuple[Installation, str]:

@@ -89,6 +89,15 @@ class Screen:
         """What a person types, unbroken, so that it can be copied."""
         self._console.print(Text(f"{' ' * _MARGIN}$ {text}", style="cyan"), soft_wrap=True)
 
+    @contextmanager
+    def busy(self, text: str) -> Iterator[None]:
+        """While it lasts, a terminal shows that something goes on."""
+        if not self._console.is_terminal:
+            yield
+            return
+        with self._console.status(Text(text, style="dim"), spinner="line"):
+            yield
+
     def gap(self) -> None:
         """An empty line."""
         self._console.print()

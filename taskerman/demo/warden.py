@@ -52,7 +52,7 @@ def main(argv: list[str]) -> int:
     code = _wait(stage)
     if code is None:
         _say(stage, signal.SIGTERM)
-        code = _exit_code(stage, CURTAIN_S)
+        _exit_code(stage, CURTAIN_S)
         code = INTERRUPTED
     nobody_left = kill_until_none(_below, give_up_at=time.monotonic() + GIVE_UP_S, reap=lambda: _reap(stage))
     if code != KEPT:
