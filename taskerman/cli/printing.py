@@ -62,7 +62,7 @@ def be_quiet() -> None:
     """A verb answers once: what the libraries say of each try on the way is not the answer, nor the error."""
     import logging  # noqa: PLC0415
 
-    logging.lastResort = None
+    logging.getLogger().addHandler(logging.NullHandler())
 
 
 def print_value(value: Noun, as_json: bool, blocks: Sequence[Block]) -> None:

@@ -1,0 +1,52 @@
+"""The command line over a fleet in memory: what is typed, what is printed, what it ends with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from taskerman import bootstrap, cli
+from taskerman.control import Desk
+from taskerman.settings import Loaded, Settings
+from tests.support.fleet import Fleet
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one command said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Its standard output, or the error on standard error, as JSON."""
+        return json.loads(self.out or self.err)
+
+
+class CommandLine:
+    """Types commands at a fleet's desk. `pause` of a command that waits lets the fleet's clock go on."""
+
+    def __init__(self, fleet: Fleet, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self.fleet = fleet
+        self._capsys = capsys
+
+        @contextmanager
+        def open_desk(settings: Settings) -> Iterator[Desk]:
+            yield fleet.desk
+
+        monkeypatch.setattr(bootstrap, "open_desk", open_desk)
+        monkeypatch.setattr(bootstrap, "read_settings", lambda: Loaded(Settings(operator="ada@laptop"), {}))
+        monkeypatch.setattr("time.sleep", fleet.clock.advance)
+
+    def __call__(self, *words: str) -> Answer:
+        self._capsys.readouterr()
+        code = cli.invoke(list(words))
+        out, err = self._capsys.readouterr()
+        return Answer(code, out, err)

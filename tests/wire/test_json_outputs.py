@@ -1,0 +1,86 @@
+"""What `--json` prints is an interface: programs read it, so a change of it must be seen in a review."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from taskerman.model.outcome import Outcome
+from tests.support.command_line import CommandLine
+from tests.support.fleet import Fleet, document
+from tests.wire.golden import check_golden
+
+
+@pytest.fixture
+def taskerman(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    """An evening: t-1 halted by an ill node, t-2 waits behind it, a hold, a refused document."""
+    fleet = Fleet()
+    fleet.install()
+    fleet.send("t-1", params={"lease_args": {"concurrency": 2}}, limit=4)
+    fleet.do("t-1", "i-1", Outcome.SUCCEEDED)
+    fleet.clock.advance(timedelta(seconds=30))
+    fleet.do("t-1", "i-2", Outcome.UNSAFE, "port 8080 does not answer")
+    fleet.clock.advance(timedelta(minutes=2))
+    fleet.send("t-2", limit=1)
+    fleet.queues.send(fleet.names.tasks, document("t-3", cluster_name="demo:none"))
+    fleet.route()
+    line = CommandLine(fleet, monkeypatch, capsys)
+    assert line("hold", "--owner", "dba", "--why", "quarter end").code == 0
+    return line
+
+
+def printed(taskerman: CommandLine, *words: str) -> object:
+    answer = taskerman(*words, "--json")
+    assert answer.err == ""
+    return answer.json
+
+
+READS = {
+    "status": ["status"],
+    "status-task": ["status", "t-1"],
+    "explain": ["explain", "t-1"],
+    "explain-node": ["explain", "t-2", "i-1"],
+    "slots": ["slots"],
+    "dlq-list": ["dlq", "list"],
+    "dlq-show": ["dlq", "show", "t-1"],
+    "dry-run": [
+        *("submit", "--dry-run", "--action", "demo_task:restart", "--cluster", "demo:web"),
+        *("--task-id", "t-4", "--limit", "2"),
+    ],
+    "doctor": ["doctor"],
+    "init": ["init"],
+}
+CHANGES = {
+    "submit": ["submit", "--action", "demo_task:restart", "--cluster", "demo:web", "--task-id", "t-4"],
+    "hold": ["hold", "--cluster", "demo:web", "--why", "migration"],
+    "unhold": ["unhold", "owner:dba"],
+    "cancel": ["cancel", "t-1", "--why", "wrong cluster"],
+    "resume": ["resume", "t-1"],
+    "slots-release": ["slots", "release", "i-2", "--why", "repaired"],
+    "dlq-redrive": ["dlq", "redrive", "t-1", "i-2"],
+    "dlq-discard": ["dlq", "discard", "t-1", "i-2", "--why", "replaced"],
+}
+
+
+@pytest.mark.parametrize("name", READS)
+def test_the_json_of_a_verb_that_reads(taskerman: CommandLine, name: str) -> None:
+    check_golden(f"cli/{name}", printed(taskerman, *READS[name]))
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_the_json_of_a_verb_that_changes(taskerman: CommandLine, name: str) -> None:
+    check_golden(f"cli/{name}", printed(taskerman, *CHANGES[name]))
+
+
+def test_the_json_of_an_error(taskerman: CommandLine) -> None:
+    answer = taskerman("resume", "t-2", "--json")
+    assert answer.out == ""
+    check_golden("cli/error", json.loads(answer.err))
+
+
+def test_the_names_of_settings(taskerman: CommandLine) -> None:
+    """Values differ from machine to machine; the names are what is configured by."""
+    listing = taskerman("settings", "--json").json
+    check_golden("cli/settings", [{"variable": one["variable"], "about": one["about"]} for one in listing])
