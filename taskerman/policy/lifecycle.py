@@ -53,6 +53,8 @@ __all__ = ["AttemptState", "Limits", "step"]
 _FENCE_AFTER = timedelta(seconds=10)
 _FIRST_LOOK_AGAIN = 0.2
 _LAST_LOOK_AGAIN = 5.0
+_REPEATS = 3
+"""An action whose process always vanishes, and that never happened, would else be begun for ever in one attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,10 @@ class _Action(Enum):
 
 @dataclass(frozen=True, slots=True)
 class AttemptState:
-    """Where the attempt is. Times are seconds of one monotonic clock, the one that signals carry."""
+    """Where the attempt is. Times are seconds of one monotonic clock, the one that signals carry.
+
+    `repeats`: how often the action was begun anew because it was lost and had not happened.
+    """
 
     limits: Limits
     phase: Phase = Phase.WAITING
@@ -83,6 +88,7 @@ class AttemptState:
     asked_at: float = 0.0
     settle_until: float | None = None
     look_again_s: float = _FIRST_LOOK_AGAIN
+    repeats: int = 0
     revoked: str = ""
     reason: str = ""
     tail: str = ""
@@ -104,7 +110,7 @@ def step(state: AttemptState, signal: Signal) -> Step:
         case Taken():
             return _begin(state, signal.now, fence=signal.late)
         case Adopted():
-            return _adopt(state, signal)
+            return _adopt(state, signal) if state.phase is Phase.WAITING else (state, ())
         case CheckGiven():
             if state.phase is Phase.PRE_CHECK:
                 return _pre_checked(state, signal)
@@ -139,6 +145,8 @@ def step(state: AttemptState, signal: Signal) -> Step:
 def _begin(state: AttemptState, now: float, *, fence: bool) -> Step:
     if state.phase is not Phase.WAITING:
         return state, ()
+    if state.revoked:
+        return _finish(state, Outcome.CANCELLED, state.revoked)
     begun = replace(state, phase=Phase.PRE_CHECK, asked_at=now)
     first: tuple[Command, ...] = (Fence(),) if fence else ()
     return begun, (*first, StartChild(), Ask(Question.PRE_CHECK))
@@ -194,7 +202,7 @@ def _action_ended(state: AttemptState, signal: ActionEnded) -> Step:
 
 
 def _killed(state: AttemptState, signal: KilledAll) -> Step:
-    if state.phase is not Phase.EXECUTE_ACTION:
+    if state.phase is not Phase.EXECUTE_ACTION or state.action is not _Action.UNDER_WAY:
         return state, ()
     lost = replace(state, action=_Action.UNKNOWN, reason=state.reason or "the process that acted left no result")
     if not signal.none_left:
@@ -211,8 +219,9 @@ def _recovered(state: AttemptState, signal: Recovered) -> Step:
         case "done":
             return _ask_post_check(replace(state, action=_Action.DONE), signal.now)
         case "not_done":
-            if state.limits.when_lost == "retry" and not state.revoked:
-                return replace(state, action=_Action.UNDER_WAY), (Fence(), RecordBegin(), Go())
+            if state.limits.when_lost == "retry" and not state.revoked and state.repeats < _REPEATS:
+                again = replace(state, action=_Action.UNDER_WAY, repeats=state.repeats + 1)
+                return again, (Fence(), RecordBegin(), Go())
             failed = replace(
                 state, action=_Action.FAILED, reason=f"{state.reason}; recover says that it did not happen"
             )
@@ -302,6 +311,8 @@ def _adopt(state: AttemptState, signal: Adopted) -> Step:
             return _ask_post_check(replace(acting, action=_Action.DONE), signal.now, start=True)
         case Situation.NOBODY_KNOWS:
             return _finish(acting, Outcome.LOST, signal.why)
+        case Situation.GATES_SHUT if state.revoked:
+            return _finish(state, Outcome.CANCELLED, state.revoked)
         case Situation.GATES_SHUT:
             ended = replace(state, phase=Phase.ENDED)
             return ended, (Finish(Ending(Outcome.DEFERRED, signal.why)),)
