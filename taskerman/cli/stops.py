@@ -13,28 +13,21 @@ __all__ = ["cancel", "hold", "resume", "slots", "unhold"]
 
 
 def hold(
+    on: Annotated[str, typer.Argument(metavar="ON", help="cluster:<kind>:<name>, owner:<owner>, or everything.")],
     why: Why,
-    cluster: Annotated[str | None, typer.Option(help="Stop this cluster: <kind>:<name>.")] = None,
-    owner: Annotated[str | None, typer.Option(help="Stop the tasks of this owner.")] = None,
-    everything: Annotated[bool, typer.Option("--everything", help="Stop everything.")] = False,
     as_json: Json = False,
 ) -> None:
     """Stop new attempts until a person lifts it. What runs goes on, and is named."""
     from taskerman import control  # noqa: PLC0415
     from taskerman.cli import views  # noqa: PLC0415
-    from taskerman.errors import UsageError  # noqa: PLC0415
 
-    targets = [f"cluster:{cluster}"] * (cluster is not None) + [f"owner:{owner}"] * (owner is not None)
-    targets += ["*"] * everything
-    if len(targets) != 1:
-        raise UsageError("A hold stands on one thing.", next_step="Give one of --cluster, --owner, --everything.")
     with desk() as at:
-        done = control.hold(at, targets[0], why)
+        done = control.hold(at, _target(on), why)
         print_value(done, as_json, views.held(done, at.now()))
 
 
 def unhold(
-    hold_id: Annotated[str, typer.Argument(metavar="HOLD", help="Its id, as `taskerman status` lists it.")],
+    hold_id: Annotated[str, typer.Argument(metavar="HOLD", help="Its id, or what it stands on.")],
     why: Why = "",
     as_json: Json = False,
 ) -> None:
@@ -42,10 +35,15 @@ def unhold(
     from taskerman import control  # noqa: PLC0415
 
     with desk() as at:
-        done = control.unhold(at, hold_id, why)
+        done = control.unhold(at, _target(hold_id), why)
         left = ", ".join(f"{one.id} on {one.on}" for one in done.left)
         said = f"Hold {done.hold.id} on {done.hold.on} is lifted."
         print_value(done, as_json, [said, f"Still standing: {left}." if left else "No hold stands."])
+
+
+def _target(on: str) -> str:
+    """Everything is `*` in the record, which a shell would take for a list of files."""
+    return "*" if on == "everything" else on
 
 
 def cancel(

@@ -19,6 +19,8 @@ from taskerman.ringing import ring
 
 __all__ = ["cancel", "cancelled", "hold", "resume", "unhold"]
 
+_LONGEST_WHY = 300
+
 
 def hold(desk: Desk, on: str, why: str) -> Held:
     """Stop new attempts on `*`, `cluster:<kind>:<name>` or `owner:<owner>`; what runs goes on and is named.
@@ -77,12 +79,16 @@ def resume(desk: Desk, task: TaskId, why: str = "") -> Resumed:
 
 def _check_target(desk: Desk, on: str, why: str) -> None:
     """The target and the reason as the record takes them, refused here in the words of the command."""
+    if len(why) > _LONGEST_WHY:
+        raise UsageError(
+            f"The reason has {len(why)} characters; at most {_LONGEST_WHY} are kept.", next_step="Say it shorter."
+        )
     try:
         Hold(id="h", on=on, why=why, by=desk.by, at=desk.now())
     except ValueError:
         raise UsageError(
-            f"A hold on {on!r} for {len(why)} characters of reason cannot be.",
-            next_step="Hold a cluster (kind:name), an owner, or everything; a reason has at most 300 characters.",
+            f"A hold cannot stand on {on!r}.",
+            next_step="Name cluster:<kind>:<name>, owner:<owner>, or everything.",
         ) from None
 
 

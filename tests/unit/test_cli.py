@@ -92,9 +92,9 @@ def test_flags_make_the_same_document(taskerman: CommandLine) -> None:
         (["status", "--watch", "t-404"], 3, "E-TASK-UNKNOWN"),
         (["explain", "t-404"], 3, "E-TASK-UNKNOWN"),
         (["explain", "t-1", "i-99"], 3, "i-99"),
-        (["hold", "--why", "x"], 2, "--everything"),
-        (["hold", "--everything"], 2, "--why"),
-        (["hold", "--cluster", "web", "--why", "x"], 2, "kind:name"),
+        (["hold", "--why", "x"], 2, "'ON'"),
+        (["hold", "everything"], 2, "--why"),
+        (["hold", "web", "--why", "x"], 2, "cluster:<kind>:<name>"),
         (["unhold", "h000000"], 3, "E-NOT-FOUND"),
         (["cancel", "t-1"], 2, "--why"),
         (["cancel", "t-404", "--why", "x"], 3, "E-TASK-UNKNOWN"),
@@ -239,13 +239,14 @@ def test_the_story_of_a_halt(taskerman: CommandLine) -> None:
 def test_an_acknowledged_hold_prints_what_was_taken_before(taskerman: CommandLine) -> None:
     taskerman.fleet.send()
     taskerman.fleet.take("t-1", "i-1")
-    said = taskerman("hold", "--everything", "--why", "migration")
+    said = taskerman("hold", "everything", "--why", "migration")
     assert said.code == 0
     assert "i-1" in said.out
     hold = said.out.split()[1]
     assert hold in taskerman("status").out
-    assert taskerman("unhold", hold).code == 0
-    assert taskerman("hold", "--owner", "nobody", "--why", "x").out.splitlines()[1] == "Nothing was acting."
+    assert taskerman("unhold", "everything").code == 0
+    assert taskerman("unhold", hold).code == 3
+    assert taskerman("hold", "owner:nobody", "--why", "x").out.splitlines()[1] == "Nothing was acting."
 
 
 def test_cancel_waits_for_who_still_acts(taskerman: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,6 +86,11 @@ def test_a_hold_on_something_else_is_refused(fleet: Fleet, on: str) -> None:
         control.hold(fleet.desk, on, "why not")
 
 
+def test_a_reason_that_is_too_long_is_refused_with_its_length(fleet: Fleet) -> None:
+    with pytest.raises(UsageError, match="301 characters"):
+        control.hold(fleet.desk, "*", "x" * 301)
+
+
 @pytest.mark.parametrize("why", ["", "...", "  "])
 def test_a_reason_has_words(fleet: Fleet, why: str) -> None:
     """The commands that `explain` prints have dots where the reason goes: typed as they are, they ask for one."""

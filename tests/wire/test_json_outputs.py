@@ -27,7 +27,7 @@ def taskerman(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
     fleet.queues.send(fleet.names.tasks, document("t-3", cluster_name="demo:none"))
     fleet.route()
     line = CommandLine(fleet, monkeypatch, capsys)
-    assert line("hold", "--owner", "dba", "--why", "quarter end").code == 0
+    assert line("hold", "owner:dba", "--why", "quarter end").code == 0
     return line
 
 
@@ -54,7 +54,7 @@ READS = {
 }
 CHANGES = {
     "submit": ["submit", "--action", "demo_task:restart", "--cluster", "demo:web", "--task-id", "t-4"],
-    "hold": ["hold", "--cluster", "demo:web", "--why", "migration"],
+    "hold": ["hold", "cluster:demo:web", "--why", "migration"],
     "unhold": ["unhold", "owner:dba"],
     "cancel": ["cancel", "t-1", "--why", "wrong cluster"],
     "resume": ["resume", "t-1"],
