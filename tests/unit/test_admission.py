@@ -1,0 +1,153 @@
+"""Admission: every question, in the order in which a careful operator asks them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from taskerman.model.assignment import Progress
+from taskerman.model.attempt import Attempt, NodeRecord
+from taskerman.model.hold import Hold
+from taskerman.model.outcome import Outcome
+from taskerman.model.slot import Slot, SlotState
+from taskerman.model.task import FailureMark, TaskControl, TaskState
+from taskerman.policy.admission import Admitted, LaneAhead, Reason, Snapshot, Waiting, admit, gate
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+LATER = NOW + timedelta(minutes=5)
+CLUSTER = "demo:web"
+
+
+def hold(on: str) -> Hold:
+    """A hold."""
+    return Hold(id="h1", on=on, why="an incident", by="ann", at=NOW)
+
+
+def slot(node: str, cap: int = 1, state: SlotState = SlotState.ACTING) -> Slot:
+    """A slot."""
+    return Slot(node=node, cap=cap, state=state)
+
+
+FREE = Snapshot(
+    task="t",
+    node="n0",
+    cluster=CLUSTER,
+    owner="gsi",
+    cap=2,
+    max_failures=0,
+    not_after=LATER,
+    control=TaskControl(),
+    record=NodeRecord(epoch=1),
+    progress=Progress(),
+)
+ATTEMPT = Attempt(id="other.n0.1", task="other", cluster=CLUSTER, k=1, cap=1, scopes=(CLUSTER,))
+SHUT = Waiting(Reason.HOLD, "a hold")
+
+IN_ORDER: list[tuple[Reason, dict[str, object], datetime | None]] = [
+    (Reason.ENDED, {"ended": Outcome.SUCCEEDED}, None),
+    (Reason.NODE_GONE, {"record": NodeRecord(gone=True)}, None),
+    (Reason.EXPIRED, {"not_after": NOW}, None),
+    (Reason.NOT_OPEN, {"control": TaskControl(state=TaskState.HALTED, why="n1 ended failed")}, None),
+    (Reason.NODE_BUSY, {"record": NodeRecord(attempt=ATTEMPT)}, None),
+    (Reason.REVOKED, {"record": NodeRecord(revoke="t.n0.1")}, None),
+    (Reason.BACKOFF, {"progress": Progress(next_at=LATER)}, LATER),
+    (Reason.HOLD, {"holds": (hold("*"),)}, None),
+    (Reason.CLUSTER_WAITS, {"control": TaskControl(wait_until=LATER)}, LATER),
+    (Reason.KEPT_SLOT, {"slots": (slot("n1", 5, SlotState.LOST),)}, None),
+    (Reason.BUDGET, {"control": TaskControl(failed={"n1": FailureMark.RETRYING})}, None),
+    (Reason.OLDER_TASK, {"ahead": (LaneAhead("older", "n7", None),)}, None),
+    (Reason.NOT_IN_LINE, {"place": None}, None),
+    (Reason.PLACE, {"place": 2}, None),
+    (Reason.NO_ROOM, {"slots": (slot("n1", 1),)}, None),
+]
+
+
+def test_what_nothing_forbids_is_admitted() -> None:
+    assert admit(FREE, NOW) == Admitted()
+
+
+@pytest.mark.parametrize(("reason", "fields", "until"), IN_ORDER, ids=[r.value for r, _, _ in IN_ORDER])
+def test_each_reason_alone_makes_it_wait_and_says_until_when(
+    reason: Reason, fields: dict[str, object], until: datetime | None
+) -> None:
+    said = admit(replace(FREE, **fields), NOW)  # type: ignore[arg-type]
+    assert isinstance(said, Waiting)
+    assert (said.reason, said.until) == (reason, until)
+    assert said.text.endswith(".")
+
+
+def test_every_reason_is_in_the_table() -> None:
+    assert {reason for reason, _, _ in IN_ORDER} == set(Reason)
+
+
+@pytest.mark.parametrize("first", range(len(IN_ORDER)))
+def test_of_two_reasons_the_earlier_question_is_answered(first: int) -> None:
+    """So that a person first reads what matters most, and the agent and explain the same."""
+    for second in range(first + 1, len(IN_ORDER)):
+        earlier, later = IN_ORDER[first], IN_ORDER[second]
+        if set(earlier[1]) & set(later[1]):
+            continue  # they are of the same field
+        said = admit(replace(FREE, **{**later[1], **earlier[1]}), NOW)  # type: ignore[arg-type]
+        assert isinstance(said, Waiting)
+        assert said.reason is earlier[0]
+
+
+@pytest.mark.parametrize(
+    ("on", "stops"),
+    [
+        ("*", True),
+        (f"cluster:{CLUSTER}", True),
+        ("owner:gsi", True),
+        ("cluster:demo:other", False),
+        ("owner:dba", False),
+    ],
+)
+def test_a_hold_stops_what_it_stands_on(on: str, stops: bool) -> None:
+    assert isinstance(admit(replace(FREE, holds=(hold(on),)), NOW), Waiting) is stops
+
+
+def test_times_that_have_come_bind_no_more() -> None:
+    passed = replace(
+        FREE, control=TaskControl(wait_until=NOW), progress=Progress(next_at=NOW), not_after=NOW + timedelta(seconds=1)
+    )
+    assert admit(passed, NOW) == Admitted()
+
+
+def test_a_nodes_own_kept_slot_does_not_stand_in_its_way() -> None:
+    assert admit(replace(FREE, slots=(slot("n0", 1, SlotState.UNSAFE),)), NOW) == Admitted()
+
+
+def test_a_node_that_failed_may_go_although_the_budget_is_used() -> None:
+    failed = {"n0": FailureMark.RETRYING, "n1": FailureMark.RETRYING}
+    assert admit(replace(FREE, control=TaskControl(failed=failed)), NOW) == Admitted()
+
+
+def test_what_a_person_excused_is_not_counted() -> None:
+    control = TaskControl(failed={"n1": FailureMark.FINAL}, excused=("n1",))
+    assert admit(replace(FREE, control=control), NOW) == Admitted()
+
+
+def test_an_older_task_whose_gate_is_shut_lets_others_pass() -> None:
+    assert admit(replace(FREE, ahead=(LaneAhead("older", "n7", SHUT),)), NOW) == Admitted()
+
+
+def test_a_gate_asks_nothing_of_the_node_itself() -> None:
+    busy = replace(FREE, record=NodeRecord(attempt=ATTEMPT), progress=Progress(next_at=LATER), place=3)
+    assert gate(busy, NOW) is None
+
+
+@given(
+    cap=st.integers(1, 5),
+    caps=st.lists(st.integers(1, 5), max_size=5),
+    own=st.booleans(),
+)
+def test_no_promise_of_anybody_is_broken_by_an_admission(cap: int, caps: list[int], own: bool) -> None:
+    """The newcomer counts within its own promise and within that of every slot there."""
+    slots = tuple(slot(f"n{i + 1}", c) for i, c in enumerate(caps)) + ((slot("n0", 1),) if own else ())
+    said = admit(replace(FREE, cap=cap, slots=slots), NOW)
+    fits = len(caps) + 1 <= min([cap, *caps])
+    assert isinstance(said, Admitted) is fits
