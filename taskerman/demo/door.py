@@ -25,7 +25,7 @@ def main(*, embedded: bool = False) -> int:
     """
     ends, ours = os.pipe()
     warden = subprocess.Popen(
-        [sys.executable, "-m", "taskerman.demo.warden", *(["embedded"] if embedded else [])],
+        [sys.executable, "-P", "-m", "taskerman.demo.warden", *(["embedded"] if embedded else [])],
         stdin=ends,
         start_new_session=True,
     )

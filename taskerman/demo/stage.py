@@ -30,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
     screen.title("Taskerman: a cluster of six, restarted node by node under its limit")
     try:
         crew = Crew(folder)
-        crew.start("local-aws", [sys.executable, "-m", "taskerman.demo.local_aws"], says=True)
+        crew.start("local-aws", [sys.executable, "-P", "-m", "taskerman.demo.local_aws"], says=True)
         zookeeper, why = _zookeeper(embedded="embedded" in argv[1:])
         from taskerman.demo.play import Ground, play  # noqa: PLC0415  (seconds of imports, while cloud and JVM start)
 

@@ -44,7 +44,7 @@ def main(argv: list[str]) -> int:
         signal.signal(number, signal.SIG_IGN)
     folder = tempfile.mkdtemp(prefix="taskerman-demo-")
     stage = subprocess.Popen(
-        [sys.executable, "-m", "taskerman.demo.stage", folder, *argv],
+        [sys.executable, "-P", "-m", "taskerman.demo.stage", folder, *argv],
         stdin=subprocess.DEVNULL,
         env=dict(_neutral(folder)),
         preexec_fn=_on_stage,  # noqa: PLW1509  (this process has one thread)

@@ -18,9 +18,9 @@ from tests.support.waiting import until
 
 TASKERMAN = str(Path(sys.executable).with_name("taskerman"))
 MARK = "DEMO_TEST_MARK"
-PATIENCE_S = 150.0
+PATIENCE_S = 240.0
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(500)
 
 
 class Demo:
