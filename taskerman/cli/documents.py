@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from taskerman.errors import UsageError
-from taskerman.model.task import MAX_DOCUMENT_BYTES
 
 __all__ = ["Flags", "read"]
 
 _VERSION = 1.2
+_MOST_READ = 16 * 1024 * 1024
+"""Far more than a document may have, so that one that is too large is told how large it is, as a router would."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +43,11 @@ def read(file: str | None, flags: Flags, *, by: str, stdin: BinaryIO, folder: Pa
         raise UsageError(
             "--file has the whole document.", next_step="Leave the other options out, or write them in it."
         )
-    # One byte more than a document may have is enough to be judged too large.
     if file == "-":
-        return stdin.read(MAX_DOCUMENT_BYTES + 1)
+        return stdin.read(_MOST_READ)
     try:
         with (folder / file).open("rb") as opened:
-            return opened.read(MAX_DOCUMENT_BYTES + 1)
+            return opened.read(_MOST_READ)
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror}.", next_step="Check its path and rights.") from None
 

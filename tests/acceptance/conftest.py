@@ -24,7 +24,10 @@ OpenScriptedHouse = Callable[..., ScriptedHouse]
 def redis_house(
     tmp_path: Path, local_cloud: LocalCloud, zookeeper_ensemble: ZookeeperEnsemble, redis_cluster: RedisCluster
 ) -> Iterator[OpenRedisHouse]:
-    """Opens a house over six Redis, three ZooKeepers and a local cloud: installed and tagged, no daemon runs yet."""
+    """Opens a house over six Redis, three ZooKeepers and a local cloud: installed and tagged, no daemon runs yet.
+
+    The hold with which an installation begins still stands: so everybody can be in line before the first begins.
+    """
     with ExitStack() as stack:
 
         def opened(cluster: str | None = None) -> RedisHouse:
@@ -32,6 +35,7 @@ def redis_house(
             house = Installation(tmp_path, local_cloud, zookeeper_ensemble.hosts, cluster=name)
             records = Records(zookeeper_ensemble.hosts, f"/{house.prefix}", name)
             installation = stack.enter_context(running_installation(house))
+            installation.must("init")
             records.open()
             stack.callback(records.close)
             made = RedisHouse(installation, redis_cluster, records)
@@ -43,7 +47,8 @@ def redis_house(
 
 @pytest.fixture
 def scripted_house(tmp_path: Path, local_cloud: LocalCloud, zookeeper: ZookeeperServer) -> Iterator[OpenScriptedHouse]:
-    """Opens a house of `nodes` scripted nodes: installed and tagged, no daemon runs yet.
+    """Opens a house of `nodes` scripted nodes: installed and tagged, no daemon runs yet, and the first
+    hold still stands.
 
     `hosts`: where its daemons find ZooKeeper, when not at the shared server itself; `records_hosts`: where the test
     does. `sqs_url`: where they find AWS.
@@ -62,6 +67,7 @@ def scripted_house(tmp_path: Path, local_cloud: LocalCloud, zookeeper: Zookeeper
                 installation.env["TASKERMAN_ZOOKEEPER_HOSTS"] = hosts
             records.open()
             stack.callback(records.close)
+            records.operator.install("a test")
             made = ScriptedHouse(installation, records, tmp_path)
             made.tag(nodes)
             return made

@@ -1,22 +1,24 @@
-"""Reading what an installation has recorded, for waiting and for asserting: no verb of ours is in between."""
+"""What an installation has recorded, for waiting and for asserting: no verb of ours is in between."""
 
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from taskerman.adapters.zookeeper import ZookeeperTree
+from taskerman.coordination.operator_moves import OperatorMoves
 
 __all__ = ["Records"]
 
 
 class Records:
-    """A client of one root. Reads only."""
+    """A client of one root. Reads only, but for `operator`: the moves of a person, without a process for each."""
 
     def __init__(self, hosts: str, root: str, cluster: str) -> None:
         self._tree = ZookeeperTree(hosts, root=root, session_timeout=timedelta(seconds=4))
         self._cluster = cluster
+        self.operator = OperatorMoves(self._tree, "tester", lambda: datetime.now(UTC))
 
     def open(self) -> None:
         """Connect."""

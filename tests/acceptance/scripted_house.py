@@ -6,8 +6,11 @@ The log is written by the action itself, with CLOCK_MONOTONIC; nobody else write
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,6 +70,57 @@ class ScriptedHouse:
                 **params,
             },
         }
+
+    def kill_action(self, node: str) -> None:
+        """SIGKILL to whatever acts for the node, its keeper first: nothing is left that could write a result."""
+        marked = f"/{node}/state/attempts/".encode()
+        keepers = []
+        for entry in Path("/proc").iterdir():
+            with suppress(OSError):
+                if entry.name.isdigit() and marked in (entry / "cmdline").read_bytes():
+                    keepers.append(int(entry.name))
+        assert keepers
+        for pid in sorted(keepers):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def depth(self, queue: str) -> int:
+        """How many messages a queue has, those on loan included."""
+        with self.installation.cloud.client("sqs") as sqs:
+            found = sqs.get_queue_attributes(
+                QueueUrl=sqs.get_queue_url(QueueName=queue)["QueueUrl"], AttributeNames=["All"]
+            )["Attributes"]
+        return int(found["ApproximateNumberOfMessages"]) + int(found["ApproximateNumberOfMessagesNotVisible"])
+
+    def wait_for(self, task: str, *, ends: int) -> None:
+        """Until so many nodes have ended."""
+        self.installation.until(lambda: len(self.records.ended(task)) >= ends, f"{ends} ends")
+
+    def send(self, document: Mapping[str, Any], *, begin: bool = True) -> str:
+        """Put it into the global queue, as any producer may. It begins when every node stands in line, so that the
+        order is the plan's; with `begin` off, when the test says so. The task's id."""
+        task = str(document["task_id"])
+        self.put(json.dumps(document))
+        if begin:
+            self.begin(task, len(self.nodes))
+        return task
+
+    def put(self, body: str) -> None:
+        """Put anything into the global queue."""
+        queue = f"{self.installation.prefix}-tasks"
+        with self.installation.cloud.client("sqs") as sqs:
+
+            def url() -> str:
+                listed = sqs.list_queues(QueueNamePrefix=queue).get("QueueUrls", [])
+                return str(listed[0]) if listed else ""
+
+            found = self.installation.until(url, "a router has made the queue")
+            sqs.send_message(QueueUrl=found, MessageBody=body)
+
+    def begin(self, task: str, standing: int) -> None:
+        """Lift the first hold when so many stand in the line."""
+        self.installation.until(lambda: len(self.records.line(task)) == standing, "all stand in line")
+        self.records.operator.unhold("new-installation", "all stand in line")
 
     # --- the witness -------------------------------------------------------------------------------------
 

@@ -9,10 +9,14 @@ import json
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.acceptance.conftest import OpenRedisHouse
 from tests.acceptance.redis_house import RedisHouse
 from tests.support.redis_cluster import RedisNode
 from tests.support.witnessing import Verdict, WitnessProcess
+
+pytestmark = pytest.mark.timeout(300)
 
 FAILOVER_GAP_S = 10.0
 """A slot cannot be written while its master hands over: milliseconds, and on a busy machine a second or two. Without
@@ -31,7 +35,7 @@ def test_every_node_is_restarted_once_two_at_a_time_and_the_cluster_goes_on_answ
 ) -> None:
     house = redis_house()
     house.start()
-    task = house.installation.submit(house.document())
+    task = house.submit(house.document())
     house.installation.until(lambda: len(house.records.ended(task)) == 6, "six ends", within_s=80)
     verdict = settled(house, witness)
 
@@ -59,7 +63,7 @@ def test_a_wrong_concurrency_makes_the_witness_cry_out(redis_house: OpenRedisHou
     careless = house.document(
         lease_args={"concurrency": 4}, action_args={"force": True, "failover": False}, failure_args={"max_failures": 6}
     )
-    task = house.installation.submit(careless)
+    task = house.submit(careless)
     house.installation.until(lambda: len(witness.verdict().nodes_down_by_probe) > 2, "more than two down", within_s=80)
     verdict = witness.verdict()
     assert verdict.most_down_by_probe > 2
@@ -77,7 +81,7 @@ def test_a_node_that_calls_itself_well_and_is_failed_to_its_peers_is_not_called_
     ill.isolate_next_start()
     house.start()
     short = {"soft_s": 60, "hard_s": 90, "settle_s": 8}
-    task = house.installation.submit(house.document(timeout_args=short, lease_args={"concurrency": 1}))
+    task = house.submit(house.document(timeout_args=short, lease_args={"concurrency": 1}))
     house.installation.until(lambda: house.records.state(task) == "halted", "it stops by itself", within_s=80)
 
     assert ill.call("PING") == "PONG"
@@ -102,7 +106,7 @@ def test_a_redis_that_does_not_come_back_stops_the_task_until_it_is_repaired_and
     broken.break_next_start()
     house.start()
     short = {"soft_s": 60, "hard_s": 90, "settle_s": 3}
-    task = at.submit(house.document(timeout_args=short, lease_args={"concurrency": 1}))
+    task = house.submit(house.document(timeout_args=short, lease_args={"concurrency": 1}))
     at.until(lambda: house.records.state(task) == "halted", "it stops by itself", within_s=80)
 
     untouched = [instance for instance in house.nodes if instance not in house.records.ended(task)]
@@ -153,7 +157,8 @@ def test_the_talks_document_touches_exactly_two_nodes(redis_house: OpenRedisHous
 """
     file = house.installation.folder / "talk.json"
     file.write_text(text)
-    said = house.installation.must("submit", "--file", file, "--wait", "--timeout", "50", "--json")
+    house.installation.lift_first_hold()
+    said = house.installation.must("submit", "--file", file, "--wait", "--timeout", "80", "--json")
     first_two = list(house.nodes)[:2]
     last = json.loads(said.out.splitlines()[-1])
     assert [node["node"] for node in last["nodes"]] == first_two

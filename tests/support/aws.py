@@ -89,6 +89,20 @@ class LocalCloud:
                 ]
         return tuple(sorted(started, key=lambda node: (node.az, node.id)))
 
+    def end_loans(self, queue: str, *, sent_earlier_s: float = 0.0) -> None:
+        """The loans of a queue's messages run out now, as they do when whoever received them has died.
+
+        `sent_earlier_s`: and all of them were sent so much earlier than they were.
+        """
+        from moto.core.models import DEFAULT_ACCOUNT_ID  # noqa: PLC0415  (the server of this cloud lives in this process)
+        from moto.sqs.models import sqs_backends  # noqa: PLC0415
+
+        found = sqs_backends[DEFAULT_ACCOUNT_ID][REGION].queues.get(queue)
+        for message in list(found._messages) if found is not None else ():
+            message.visible_at = 0
+            sent = int(message.sent_timestamp or 0) - int(sent_earlier_s * 1000)
+            message.sent_timestamp = sent  # type: ignore[assignment]  # moto declares None and keeps a number
+
     def terminate(self, nodes: Sequence[str]) -> None:
         """End instances."""
         with self.client("ec2") as ec2:

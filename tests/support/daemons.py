@@ -54,6 +54,8 @@ class Daemon:
 
     def __init__(self, name: str, argv: Sequence[str], env: Mapping[str, str], log: Path) -> None:
         self.name, self._log = name, log
+        self.may_end = False
+        """Its end is no surprise: else waiting for anything fails at once when it has ended."""
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 [*_dies_with_parent(), *argv],
@@ -76,12 +78,14 @@ class Daemon:
 
     def kill(self) -> None:
         """SIGKILL; back when it is gone. What its actions do goes on."""
+        self.may_end = True
         with suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGKILL)
         self._process.wait(10)
 
     def stop(self, within_s: float = 30.0) -> int:
         """SIGTERM, as systemd would; back with its exit code."""
+        self.may_end = True
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(within_s)
 
@@ -163,7 +167,7 @@ class Installation:
             check=False,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=100,
         )
         return Answer(done)
 
@@ -173,10 +177,9 @@ class Installation:
         assert answer.code == 0, f"taskerman {' '.join(map(str, words))}: {answer}\n{self.story()}"
         return answer
 
-    def install(self) -> None:
-        """`init`, and the first hold lifted."""
-        self.must("init")
-        self.must("unhold", "new-installation", "--why", "a test")
+    def lift_first_hold(self) -> None:
+        """A new installation begins with a hold on everything; now it may begin."""
+        self.must("unhold", "new-installation", "--why", "all stand in line")
 
     def submit(self, document: Mapping[str, Any]) -> str:
         """As a file, as a person would; the task's id."""
@@ -237,10 +240,13 @@ class Installation:
     # --- looking -----------------------------------------------------------------------------------------
 
     def until(self, condition: Callable[[], T], what: str, *, within_s: float = 45.0) -> T:
-        """Ask until the answer is truthy, and return it. Fails with the end of every log when it is not so in time."""
+        """Ask until the answer is truthy, and return it. Fails with the end of every log when it is not so in time, and
+        at once when a daemon has ended that should not."""
         deadline = time.monotonic() + within_s
         while not (answer := condition()):
             assert time.monotonic() < deadline, f"not within {within_s:g} s: {what}\n{self.story()}"
+            ended = [daemon.name for daemon in self.daemons if daemon.exit_code is not None and not daemon.may_end]
+            assert not ended, f"{ended} ended by themselves, before: {what}\n{self.story()}"
             time.sleep(0.02)
         return answer
 
@@ -256,9 +262,8 @@ class Installation:
 
 @contextmanager
 def running_installation(installation: Installation) -> Iterator[Installation]:
-    """Installed; gone with the block. What was logged is printed, so that it stands in the report of a failed test."""
+    """Gone with the block. What was logged is printed, so that it stands in the report of a failed test."""
     try:
-        installation.install()
         yield installation
     finally:
         print(installation.story())

@@ -16,9 +16,10 @@ from taskerman import Check, Go, Recovered, Refuse, Skip, TaskRunner, Wait
 
 
 class Scripted(TaskRunner):
-    """`pre`, `post`: "go", "wait", "wait-cluster", "refuse", "skip", "raise", "hang"; `seconds`: of the action;
-    `action`: "ok", "raise", "hang", "until" (a file `<node>.go` appears); `recover`: "done", "not_done", "unknown",
-    "ask" (looks into the log). Where a value is a list, each call takes the next one and the last one stays."""
+    """`pre`, `post`: "go", "wait", "wait-cluster", "refuse", "skip", "raise", "hang", "until" (then go); `seconds`: of
+    the action; `action`: "ok", "raise", "hang", "until" (a file `<node>.go` appears); `recover`: "done", "not_done",
+    "unknown", "ask" (looks into the log). Where a value is a list, each call takes the next one and the last one
+    stays."""
 
     @property
     def folder(self) -> Path:
@@ -55,11 +56,18 @@ class Scripted(TaskRunner):
                 return Refuse("told to refuse")
             case "skip":
                 return Skip("told to skip")
+            case "until":
+                self.wait_for_go()
+                return Go()
             case "hang":
                 time.sleep(3600)
             case "die":
                 os.kill(os.getpid(), 9)
         raise RuntimeError(f"told to fail in {key}")
+
+    def wait_for_go(self) -> None:
+        while not (self.folder / f"{self.ctx.node_id}.go").exists():
+            time.sleep(0.01)
 
     def pre_check(self) -> Check:
         return self.check("pre")
@@ -69,8 +77,7 @@ class Scripted(TaskRunner):
         try:
             how = self.behaviour("action", "ok")
             if how == "until":
-                while not (self.folder / f"{self.ctx.node_id}.go").exists():
-                    time.sleep(0.01)
+                self.wait_for_go()
             elif how == "hang":
                 time.sleep(3600)
             time.sleep(float(self.behaviour("seconds", 0.0)))

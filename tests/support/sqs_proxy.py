@@ -12,6 +12,7 @@ import json
 import random
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,7 +35,9 @@ class Harm:
     answered "not now" without being forwarded, or forwarded while the answer is lost and the connection cut.
     `refuse_next`, `swallow_next`: the same for the next so many. `only`: the operations that these concern; empty =
     all. `refuse_with`: status and code of a refusal; by default half of them are throttling and half 503.
-    `dice`: seeded, so that a failure can be seen again.
+    `stall_after`: so many more of the requests in `only` are forwarded; those that follow are neither forwarded nor
+    answered until it is None again, and then their connections are cut. `dice`: seeded, so that a failure can be seen
+    again.
     """
 
     copies: int = 1
@@ -44,6 +47,7 @@ class Harm:
     swallow_next: int = 0
     only: frozenset[str] = frozenset()
     refuse_with: tuple[int, str] | None = None
+    stall_after: int | None = None
     dice: random.Random = field(default_factory=lambda: random.Random(1))
 
 
@@ -59,7 +63,7 @@ class SqsProxy:
         self.seen: Counter[str] = Counter()
         """Requests by operation, forwarded or not; those of other services under their path."""
         self.harmed: Counter[str] = Counter()
-        """Requests by what was done to them: "copied", "refused", "swallowed"."""
+        """Requests by what was done to them: "copied", "refused", "swallowed", "stalled"."""
         self._upstream = (parts.hostname, parts.port)
         self._lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), self)
@@ -79,14 +83,16 @@ class SqsProxy:
         self._server.server_close()
 
     def verdict(self, operation: str) -> str:
-        """What to do with this request: "" (forward it), "refused" or "swallowed"."""
+        """What to do with this request: "" (forward it), "refused", "swallowed" or "stalled"."""
         with self._lock:
             harm = self.harm
             self.seen[operation] += 1
             if not operation[:1].isupper() or (harm.only and operation not in harm.only):
                 return ""
             verdict = ""
-            if harm.refuse_next > 0:
+            if harm.stall_after == 0:
+                verdict = "stalled"
+            elif harm.refuse_next > 0:
                 harm.refuse_next -= 1
                 verdict = "refused"
             elif harm.swallow_next > 0:
@@ -98,6 +104,8 @@ class SqsProxy:
                     verdict = "refused"
                 elif drawn < harm.refuse + harm.swallow:
                     verdict = "swallowed"
+            if harm.stall_after and not verdict:
+                harm.stall_after -= 1
             if verdict:
                 self.harmed[verdict] += 1
             return verdict
@@ -156,6 +164,12 @@ class _Handler(BaseHTTPRequestHandler):
         verdict = proxy.verdict(operation)
         if verdict == "refused":
             self._answer(_refusal(*proxy.refusal()))
+            return
+        if verdict == "stalled":
+            while proxy.harm.stall_after is not None:
+                time.sleep(0.01)
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
             return
         headers = {name: value for name, value in self.headers.items() if name.lower() != "connection"}
         for _ in range(proxy.copies(operation)):
