@@ -13,7 +13,7 @@ from taskerman.errors import Fenced
 from taskerman.model.assignment import Progress
 from taskerman.model.attempt import Attempt, NodeRecord
 from taskerman.model.hold import Control
-from taskerman.model.ids import NodeId
+from taskerman.model.ids import AttemptId, NodeId
 from taskerman.ports.tree import Committed, Create, Op, Set, Tree, Wake
 
 __all__ = ["Incarnation", "Started"]
@@ -44,6 +44,7 @@ class Incarnation:
         self.epoch = 0
         self.record = NodeRecord()
         self.version = -1
+        self._adopting: tuple[AttemptId, int, int] | None = None
 
     def installation(self) -> Control:
         """The installation's control record. Raises `LayoutUnsupported`."""
@@ -74,7 +75,10 @@ class Incarnation:
                 kept = self.tree.get(where)
                 if kept is not None:
                     progress = layout.decode(Progress, kept, where)
-                    progress = progress.model_copy(update={"adopts": progress.adopts + 1})
+                    # A start whose answer was lost, and that happened, has counted this adoption already.
+                    counted = self._adopting == (before.attempt.id, before.epoch, kept.stat.version)
+                    progress = progress.model_copy(update={"adopts": progress.adopts + (0 if counted else 1)})
+                    self._adopting = (before.attempt.id, after.epoch, kept.stat.version + 1)
                     ops.append(Set(where, progress.to_json(), kept.stat.version))
             done = self.tree.commit(ops)
             if isinstance(done, Committed):

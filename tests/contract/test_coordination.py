@@ -41,7 +41,7 @@ from taskerman.policy.conclusion import Conclusion, Ending
 from taskerman.ports.tree import Link, Tree
 from taskerman.testing.clock import ManualClock
 from taskerman.testing.tree import LostAnswer
-from tests.support.protocol_world import CLUSTER, ENDINGS, TaskShape, plan_of
+from tests.support.protocol_tasks import CLUSTER, ENDINGS, TaskShape, plan_of
 from tests.support.tree_ground import Ground, ZookeeperGround, ground
 from tests.support.waiting import until
 
@@ -220,6 +220,20 @@ def test_a_start_without_an_answer_is_repeated(stage: Stage, became: LostAnswer)
     moves.start()
     assert moves.epoch == stage.node("n0").epoch
     assert isinstance(stage.look(moves, plan), Ready)
+
+
+@SETTLED
+def test_an_adoption_is_counted_once_however_often_its_start_is_repeated(stage: Stage, became: LostAnswer) -> None:
+    """Else a bad network at three starts would make an attempt count as lost that was taken over once."""
+    plan = stage.plan()
+    stage.take(stage.agent("n0"), plan)
+    heir = NodeMoves(stage.ground.open(), "n0", "j")
+    for _ in range(3):
+        stage.lose(heir.tree, became, heir.start)
+    heir.start()
+    progress = stage.progress("n0")
+    assert progress is not None
+    assert progress.adopts == 1
 
 
 # --- PLAN ------------------------------------------------------------------------------------------------

@@ -6,7 +6,9 @@ import random
 from collections.abc import Callable
 
 from taskerman.testing.tree import LostAnswer
-from tests.support.protocol_world import CLUSTER, ENDINGS, Filter, State, TaskShape, World
+from tests.support.protocol_rest import finish
+from tests.support.protocol_tasks import CLUSTER, ENDINGS, TaskShape
+from tests.support.protocol_world import Filter, State, World
 
 __all__ = ["run"]
 
@@ -115,5 +117,5 @@ def run(seed: int, *, steps: int = 250, lost: float = 0.06, between: float = 0.1
             w.arm(r.randrange(12), thing(w, r))
         thing(w, r)()
         w.judge.raise_if_violated()
-    w.finish()
+    finish(w)
     return w

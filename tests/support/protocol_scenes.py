@@ -11,7 +11,8 @@ from collections.abc import Callable
 from taskerman.coordination.operator_moves import OperatorMoves
 from taskerman.testing.tree import LostAnswer
 from tests.support.protocol_judge import Violation
-from tests.support.protocol_world import State, TaskShape, World
+from tests.support.protocol_tasks import TaskShape
+from tests.support.protocol_world import State, World
 
 __all__ = ["MOMENTS", "SCENES", "Scene"]
 

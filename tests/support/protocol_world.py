@@ -2,7 +2,7 @@
 
 Every method of `World` is one thing that may happen; none of them waits. A method that makes no sense now does
 nothing. `arm` lets one thing happen in the middle of another: before its n-th read or commit from now. The judge sees
-every commit; `finish` brings the world to rest and asks whether everything came to an end.
+every commit; `protocol_rest` brings the world to rest and asks whether everything came to an end.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from enum import Enum, auto
 
 from taskerman.coordination import layout
@@ -21,81 +20,18 @@ from taskerman.coordination.router_moves import RouterMoves
 from taskerman.coordination.snapshot import read_snapshot
 from taskerman.errors import AnswerUnknown, CoordinationUnavailable, Fenced, NotFound, RefusedByState
 from taskerman.model.attempt import Attempt
-from taskerman.model.base import content_hash
-from taskerman.model.cluster import Node
 from taskerman.model.outcome import DeadLetterState, Outcome
 from taskerman.model.plan import Plan
-from taskerman.model.task import TaskDocument, TaskState
 from taskerman.policy.admission import Admitted, Reason, Waiting, admit
 from taskerman.policy.conclusion import Ending
-from taskerman.policy.routing import make_plan
-from taskerman.ports.tree import Committed, Op, Read
+from taskerman.ports.tree import Op, Read
 from taskerman.testing.clock import ManualClock
-from taskerman.testing.tree import LostAnswer, MemoryServer, MemoryTree
-from tests.support.protocol_judge import Judge, View, Violation
+from taskerman.testing.tree import LostAnswer, MemoryTree
+from tests.support.protocol_judge import Judge, Violation
+from tests.support.protocol_server import JudgedServer
+from tests.support.protocol_tasks import CLUSTER, ENDINGS, TaskShape, plan_of
 
-__all__ = ["CLUSTER", "ENDINGS", "Actor", "State", "TaskShape", "World", "plan_of"]
-
-CLUSTER = "demo:web"
-
-ENDINGS: dict[str, Callable[[datetime], Ending]] = {
-    "succeeded": lambda now: Ending(Outcome.SUCCEEDED, "", post_check_passed=True),
-    "skipped": lambda now: Ending(Outcome.SKIPPED, "nothing to do"),
-    "deferred": lambda now: Ending(Outcome.DEFERRED, "busy", until=now + timedelta(seconds=20)),
-    "deferred_cluster": lambda now: Ending(
-        Outcome.DEFERRED, "a failover runs", until=now + timedelta(seconds=40), whole_cluster=True
-    ),
-    "failed": lambda now: Ending(Outcome.FAILED, "exit 1", post_check_passed=True),
-    "failed_check": lambda now: Ending(Outcome.FAILED, "pre_check failed"),
-    "refused": lambda now: Ending(Outcome.FAILED, "pre_check refused", retry=False),
-    "unsafe": lambda now: Ending(Outcome.UNSAFE, "not well"),
-    "lost": lambda now: Ending(Outcome.LOST, "nobody knows"),
-    "lost_well": lambda now: Ending(Outcome.LOST, "nobody knows", post_check_passed=True),
-    "cancelled": lambda now: Ending(Outcome.CANCELLED, "a person said so", post_check_passed=True),
-    "cancelled_check": lambda now: Ending(Outcome.CANCELLED, "a person said so"),
-}
-
-
-@dataclass(frozen=True)
-class TaskShape:
-    """What differs between tasks here."""
-
-    nodes: tuple[str, ...]
-    cap: int = 1
-    max_failures: int = 0
-    retry_count: int = 0
-    owner: str = "gsi"
-    lasts_s: int = 7 * 86400
-
-
-def plan_of(name: str, shape: TaskShape, now: ManualClock) -> Plan:
-    """The plan of such a task, as a router would make it now."""
-    document = {
-        "action": "demo_task:restart",
-        "version": 1.2,
-        "cluster_name": CLUSTER,
-        "discovery": "aws_tags",
-        "owner": shape.owner,
-        "task_id": name,
-        "taskerman_params": {
-            "lease_args": {"concurrency": shape.cap},
-            "failure_args": {"max_failures": shape.max_failures},
-            "workqueue_args": {"retry_count": shape.retry_count},
-        },
-        "nodes": list(shape.nodes),
-        "not_after": (now.now() + timedelta(seconds=shape.lasts_s)).isoformat(),
-    }
-    task = TaskDocument.model_validate(
-        {**document, "nodes": shape.nodes, "not_after": now.now() + timedelta(seconds=shape.lasts_s)}, strict=False
-    )
-    return make_plan(
-        task,
-        document,
-        content_hash(document),
-        [Node(id=n) for n in shape.nodes],
-        sent_at=now.now(),
-        now=now.now(),
-    )
+__all__ = ["Actor", "Filter", "State", "World"]
 
 
 class State(Enum):
@@ -123,34 +59,6 @@ class Actor:
     ending: Ending | None = None
     adopt_as: str = "lost"
     known: dict[str, Plan] = field(default_factory=dict)
-
-
-class JudgedServer(MemoryServer):
-    """Shows every applied commit to the judge, at its instant, those inside of hooks too."""
-
-    def __init__(self, judge: Judge, clock: ManualClock) -> None:
-        super().__init__(now_ms=lambda: int(clock.now().timestamp() * 1000))
-        self.judge = judge
-        self.commits = 0
-        self._seen: View | None = None
-
-    def _view(self) -> View:
-        nodes = self._records._nodes
-        return View({p: n.data for p, n in nodes.items()}, {p: n.owner for p, n in nodes.items()})
-
-    def _apply(self, ops: Sequence[Op], session: int):
-        before = self._seen or self._view()
-        result, calls = super()._apply(ops, session)
-        if isinstance(result, Committed):
-            self.commits += 1
-            self._seen = self._view()
-            self.judge.see(before, self._seen, ops, session)
-        return result, calls
-
-    def _end(self, tree: MemoryTree):
-        calls = super()._end(tree)
-        self._seen = None
-        return calls
 
 
 @dataclass(frozen=True)
@@ -460,7 +368,7 @@ class World:
             else:
                 raise Violation(f"two children on one node: {key[1]} and {attempt.id}")
         self.children[actor.node, attempt.id] = attempt.cap
-        kept = [slot for slot in self.server._view().slots(CLUSTER) if slot.state.kept]
+        kept = [slot for slot in self.server.view().slots(CLUSTER) if slot.state.kept]
         busy = {node for node, _ in self.children} | {slot.node for slot in kept}
         if len(busy) > min([*self.children.values(), *(slot.cap for slot in kept)]):
             raise Violation(f"S1 over capacity in the flesh: {sorted(self.children)} and {kept}")
@@ -542,7 +450,7 @@ class World:
         self.verb(lambda person: person.node_is_off(node, "the fuse blew"))
 
     def _audited(self) -> int:
-        return len(self.server._view().children(layout.AUDIT))
+        return len(self.server.view().children(layout.AUDIT))
 
     # --- the world -----------------------------------------------------------------------------------------
 
@@ -554,101 +462,3 @@ class World:
         """A commit that was long on its way arrives."""
         if self.server.late:
             self.server.deliver_late(which % len(self.server.late))
-
-    # --- rest ----------------------------------------------------------------------------------------------
-
-    def finish(self) -> None:
-        """Faults end, everybody comes back, time passes, and a person does what `explain` says. Everything ends."""
-        self._armed.clear()
-        for name in list(self.unpublished):
-            self.router_tree._lost.clear()
-            self.router.publish(self.unpublished[name])
-            self.plans[name] = self.unpublished.pop(name)
-        for tree in [self.router_tree, self.person_tree, *(a.tree for a in self.actors.values())]:
-            tree._lost.clear()
-            self.server.catch_up(tree)
-        while self.server.late:
-            self.deliver(0)
-        for ghost in list(self.fenced_away):
-            self._over(ghost)
-        self.fenced_away.clear()
-        while self.lingering:
-            self.silence()
-        for hold in self.router.installation().holds:
-            self.person.unhold(hold.id, "the end")
-        nodes = sorted({node.id for plan in self.plans.values() for node in plan.nodes})
-        for node in nodes:
-            actor = self.actors.get(node)
-            if actor is not None and actor.state is not State.OVER:
-                self.server.heal(actor.tree)
-            self.start(node)
-        for _ in range(40):
-            self._rest(nodes)
-            self.judge.raise_if_violated()
-            if not self._a_person_helps():
-                break
-        else:
-            raise Violation("a person helps and helps, and it does not end")
-        self._all_ended()
-
-    def _rest(self, nodes: Sequence[str]) -> None:
-        """Let everybody go on until nothing moves any more, whatever the time."""
-        quiet = 0
-        for _ in range(200):
-            before = self.server.commits
-            for node in nodes:
-                for task in sorted(self.plans):
-                    self.look(node, task)
-                    self.act(node, "succeeded")
-            quiet = quiet + 1 if self.server.commits == before else 0
-            if quiet > 1:
-                return
-            self.clock.advance(60 if not quiet else 3600)
-        raise Violation("it does not come to rest")
-
-    def _a_person_helps(self) -> bool:
-        """Do what the reasons say. False: nothing is left to do. A reason that no person can help is a stall."""
-        helped = False
-        why: list[str] = []
-        for task, plan in self.plans.items():
-            control = self.server._view().control(task)
-            if control.state is TaskState.CANCELLED:
-                for _ in range(3):
-                    if not self.person.sweep(task):
-                        break
-            left = self.router.unended(plan)
-            if not left:
-                continue
-            if control.state is TaskState.HALTED:
-                self.person.resume(task, "the end")
-                helped = True
-                continue
-            for node in left:
-                said = admit(read_snapshot(self.person_tree, plan, node, self.clock.now()), self.clock.now())
-                why.append(f"{task}/{node}: {said}")
-        for slot in self.server._view().slots(CLUSTER):
-            if slot.state.kept:
-                self.person.release(slot.node, "the end")
-                helped = True
-        if why and not helped:
-            raise Violation(f"L stall, and no person is asked for anything: {why}")
-        return helped
-
-    def _all_ended(self) -> None:
-        self.router.close_ended()
-        view = self.server._view()
-        if view.headers(CLUSTER):
-            raise Violation(f"still open: {view.headers(CLUSTER)}")
-        if view.slots(CLUSTER):
-            raise Violation(f"leaked slots {view.slots(CLUSTER)}")
-        for node in view.children(layout.NODES):
-            if view.node(node).attempt is not None:
-                raise Violation(f"{node} is still in an attempt")
-        for task in self.plans:
-            if view.children(layout.progresses(task)):
-                raise Violation(f"{task} left progress records")
-            if view.children(layout.line(task, "0")):
-                raise Violation(f"{task} left entries in its line")
-        if self.children.keys() - self.orphans:
-            raise Violation(f"children act on: {self.children}")
-        self.judge.raise_if_violated()

@@ -18,8 +18,10 @@ from taskerman.testing.tree import LostAnswer
 from tests.support.protocol_driver import run
 from tests.support.protocol_judge import Violation
 from tests.support.protocol_mutations import MUTATIONS, Mutation
+from tests.support.protocol_rest import finish
 from tests.support.protocol_scenes import MOMENTS, SCENES
-from tests.support.protocol_world import CLUSTER, ENDINGS, TaskShape, World
+from tests.support.protocol_tasks import CLUSTER, ENDINGS, TaskShape
+from tests.support.protocol_world import World
 
 TIMES = int(os.environ.get("TASKERMAN_EXAMPLES", "1"))
 NODES = ("n0", "n1", "n2")
@@ -131,11 +133,11 @@ class ProtocolMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.world.judge.raise_if_violated()
-        self.world.finish()
+        finish(self.world)
 
 
 ProtocolMachine.TestCase.settings = settings(
-    max_examples=25 * TIMES,
+    max_examples=60 * TIMES,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),
@@ -161,7 +163,7 @@ def test_a_scene_ends_well_at_whatever_moment_it_is_disturbed(scene: Callable[[W
         world = World()
         scene(world, moment)
         world.judge.raise_if_violated()
-        world.finish()
+        finish(world)
 
 
 def _play(mutation: Mutation) -> None:
@@ -173,7 +175,7 @@ def _play(mutation: Mutation) -> None:
             world = World(edit=mutation.edit)
             mutation.scene(world, attempt)
             world.judge.raise_if_violated()
-            world.finish()
+            finish(world)
 
 
 @pytest.mark.slow

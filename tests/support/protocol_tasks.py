@@ -1,0 +1,79 @@
+"""The tasks of the protocol's world: their plans, and every way in which an attempt of theirs can end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from taskerman.model.base import content_hash
+from taskerman.model.cluster import Node
+from taskerman.model.outcome import Outcome
+from taskerman.model.plan import Plan
+from taskerman.model.task import TaskDocument
+from taskerman.policy.conclusion import Ending
+from taskerman.policy.routing import make_plan
+from taskerman.testing.clock import ManualClock
+
+__all__ = ["CLUSTER", "ENDINGS", "TaskShape", "plan_of"]
+
+CLUSTER = "demo:web"
+
+ENDINGS: dict[str, Callable[[datetime], Ending]] = {
+    "succeeded": lambda now: Ending(Outcome.SUCCEEDED, "", post_check_passed=True),
+    "skipped": lambda now: Ending(Outcome.SKIPPED, "nothing to do"),
+    "deferred": lambda now: Ending(Outcome.DEFERRED, "busy", until=now + timedelta(seconds=20)),
+    "deferred_cluster": lambda now: Ending(
+        Outcome.DEFERRED, "a failover runs", until=now + timedelta(seconds=40), whole_cluster=True
+    ),
+    "failed": lambda now: Ending(Outcome.FAILED, "exit 1", post_check_passed=True),
+    "failed_check": lambda now: Ending(Outcome.FAILED, "pre_check failed"),
+    "refused": lambda now: Ending(Outcome.FAILED, "pre_check refused", retry=False),
+    "unsafe": lambda now: Ending(Outcome.UNSAFE, "not well"),
+    "lost": lambda now: Ending(Outcome.LOST, "nobody knows"),
+    "lost_well": lambda now: Ending(Outcome.LOST, "nobody knows", post_check_passed=True),
+    "cancelled": lambda now: Ending(Outcome.CANCELLED, "a person said so", post_check_passed=True),
+    "cancelled_check": lambda now: Ending(Outcome.CANCELLED, "a person said so"),
+}
+
+
+@dataclass(frozen=True)
+class TaskShape:
+    """What differs between tasks here."""
+
+    nodes: tuple[str, ...]
+    cap: int = 1
+    max_failures: int = 0
+    retry_count: int = 0
+    owner: str = "gsi"
+    lasts_s: int = 7 * 86400
+
+
+def plan_of(name: str, shape: TaskShape, now: ManualClock) -> Plan:
+    """The plan of such a task, as a router would make it now."""
+    document = {
+        "action": "demo_task:restart",
+        "version": 1.2,
+        "cluster_name": CLUSTER,
+        "discovery": "aws_tags",
+        "owner": shape.owner,
+        "task_id": name,
+        "taskerman_params": {
+            "lease_args": {"concurrency": shape.cap},
+            "failure_args": {"max_failures": shape.max_failures},
+            "workqueue_args": {"retry_count": shape.retry_count},
+        },
+        "nodes": list(shape.nodes),
+        "not_after": (now.now() + timedelta(seconds=shape.lasts_s)).isoformat(),
+    }
+    task = TaskDocument.model_validate(
+        {**document, "nodes": shape.nodes, "not_after": now.now() + timedelta(seconds=shape.lasts_s)}, strict=False
+    )
+    return make_plan(
+        task,
+        document,
+        content_hash(document),
+        [Node(id=n) for n in shape.nodes],
+        sent_at=now.now(),
+        now=now.now(),
+    )
