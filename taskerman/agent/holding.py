@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from taskerman.agent.journal import Accepted
 from taskerman.model.assignment import Doorbell
-from taskerman.model.ids import TaskId
+from taskerman.model.ids import AttemptId, TaskId
 from taskerman.model.plan import Plan
 from taskerman.ports.queue import Delivery
 
@@ -18,21 +18,38 @@ __all__ = ["Held", "Holding"]
 
 @dataclass(slots=True)
 class Held:
-    """One accepted assignment. `look_at`: monotonic seconds; before that only a wake makes it look."""
+    """One accepted assignment. Times are monotonic seconds.
+
+    `look_at`: before that only a wake makes it look. `not_before`: nothing but time lets it go on, and not earlier.
+    `refused`: takes in a row that were. `unsent`, `send_at`: failed announcements of its dead letter in a row, and
+    when to try again. `ended_here`: the attempt with which it ended here, since when no doorbell came in.
+    `unknown_since`, `unknown_until`: of an action that this build does not know.
+    """
 
     task: TaskId
     hash: str
     deliveries: list[Delivery] = field(default_factory=list)
     plan: Plan | None = None
     look_at: float = 0.0
+    not_before: float | None = None
+    refused: int = 0
+    unsent: int = 0
+    send_at: float = 0.0
+    ended_here: AttemptId | None = None
     unknown_since: float | None = None
+    unknown_until: float = 0.0
+    unknown_why: str = ""
+    said: str = ""
 
 
 class Holding:
-    """All of them. Used on the agent's one thread."""
+    """All of them. Used on the agent's one thread.
+
+    Held by task *and* hash: a doorbell with another hash is another's, and must not take the right one with it.
+    """
 
     def __init__(self) -> None:
-        self._held: dict[TaskId, Held] = {}
+        self._held: dict[tuple[TaskId, str], Held] = {}
         self._look_now = True
 
     @staticmethod
@@ -45,23 +62,29 @@ class Holding:
 
     def accept(self, task: TaskId, digest: str, delivery: Delivery | None = None) -> None:
         """Hold the assignment, once, and every delivery that rings for it."""
-        held = self._held.setdefault(task, Held(task, digest))
+        held = self._held.setdefault((task, digest), Held(task, digest))
         if delivery is not None:
             held.deliveries.append(delivery)
             held.look_at = 0.0
+            held.ended_here = None
 
-    def drop(self, task: TaskId, settled: Sequence[Delivery]) -> None:
+    def drop(self, held: Held, settled: Sequence[Delivery]) -> None:
         """Let go of it, unless a doorbell came in that is not among the settled ones: then look at it anew."""
-        held = self._held[task]
         held.deliveries = [delivery for delivery in held.deliveries if delivery not in settled]
         held.plan = None
         held.look_at = 0.0
         if not held.deliveries:
-            del self._held[task]
+            del self._held[held.task, held.hash]
 
-    def tasks(self) -> Sequence[TaskId]:
-        """What is held."""
-        return list(self._held)
+    def ended(self, task: TaskId, attempt: AttemptId) -> None:
+        """The assignment of `task` ended here with `attempt`: what rang until now did not ring for a redrive."""
+        for held in self._held.values():
+            if held.task == task:
+                held.ended_here = attempt
+
+    def all(self) -> Sequence[Held]:
+        """Everything that is held."""
+        return list(self._held.values())
 
     def accepted(self) -> tuple[Accepted, ...]:
         """The same, as the journal keeps it."""

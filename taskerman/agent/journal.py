@@ -82,18 +82,23 @@ class JournalFile:
     """The journal of one node, locked for as long as this object is open.
 
     `write` returns when the journal is on disk: only then may what it announces begin. Raises `OSError` when the disk
-    is full or broken; then nothing has changed.
+    is full or broken; then `now` has not changed, and the file is as it was or as it should have become.
     """
 
     def __init__(self, folder: Path, node: NodeId) -> None:
         """Open or make the journal of `node` in `folder`.
 
-        Raises `LockedByAnother`, and `StopNow` when the journal belongs to another node or cannot be read.
+        Raises `LockedByAnother`, and `StopNow` when the journal belongs to another node, cannot be read, or cannot be
+        made.
         """
         self.folder = folder
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path = folder / "journal.json"
-        self._lock = os.open(folder / "journal.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._doubtful = False
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = os.open(folder / "journal.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise _unusable(folder, error) from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -103,6 +108,9 @@ class JournalFile:
             ) from None
         try:
             self._now = self._read(node)
+        except OSError as error:
+            self.close()
+            raise _unusable(folder, error) from None
         except BaseException:
             self.close()
             raise
@@ -115,7 +123,7 @@ class JournalFile:
     def write(self, **changes: object) -> None:
         """Replace those fields, durably. Writes nothing when nothing changes."""
         after = self._now.model_copy(update=changes)
-        if after != self._now:
+        if after != self._now or self._doubtful:
             self._store(after)
 
     def attempts(self) -> Path:
@@ -154,6 +162,7 @@ class JournalFile:
         return found
 
     def _store(self, journal: Journal) -> None:
+        self._doubtful = True  # a write that fails after the rename has changed the file all the same
         new = self._path.with_suffix(".new")
         with open(new, "wb", opener=_private) as file:
             file.write(journal.to_json())
@@ -165,7 +174,14 @@ class JournalFile:
             os.fsync(folder)
         finally:
             os.close(folder)
-        self._now = journal
+        self._now, self._doubtful = journal, False
+
+
+def _unusable(folder: Path, error: OSError) -> StopNow:
+    return StopNow(
+        f"The journal in {folder} cannot be used: {error.strerror or error}.",
+        next_step="Mend the disk or its rights, or set TASKERMAN_STATE_DIR.",
+    )
 
 
 def _private(path: str, flags: int) -> int:

@@ -46,23 +46,26 @@ class Mailbox:
         *,
         clock: Clock,
         deliver: Callable[[Delivery], None],
+        broken: Callable[[Exception], None],
         emit: Listener,
         poll: timedelta = _POLL,
     ) -> None:
-        """`deliver` must not block. `poll`: how long one receive waits, at most 20 s."""
+        """`deliver` must not block. `broken`: told of an error of ours, after which nothing is received any more.
+        `poll`: how long one receive waits, at most 20 s."""
         self._queues = queues
         self._names = names
         self._node = node
         self._queue = names.node(node)
         self._clock = clock
         self._deliver = deliver
+        self._broken = broken
         self._emit = emit
         self._poll = poll
         self._closed = threading.Event()
         self._polled_empty = threading.Event()
         self._lock = threading.Lock()
         self._loans: dict[int, _Loan] = {}
-        self._thread = threading.Thread(target=self._receive, name=f"mailbox {node}", daemon=True)
+        self._thread = threading.Thread(target=self._work, name=f"mailbox {node}", daemon=True)
 
     def open(self) -> None:
         """Start receiving; the queue is created when it is missing."""
@@ -90,6 +93,12 @@ class Mailbox:
         with self._lock:
             self._loans.pop(id(delivery), None)
 
+    def _work(self) -> None:
+        try:
+            self._receive()
+        except Exception as error:  # an agent that hears nothing must not look as if it had nothing to do
+            self._broken(error)
+
     def _receive(self) -> None:
         failures = 0
         while not self._closed.is_set():
@@ -97,7 +106,10 @@ class Mailbox:
                 arrived = self._queues.receive(self._queue, wait=self._poll, loan=_FIRST_LOAN)
                 failures = 0
             except NotFound:
+                failures += 1
                 self._create()
+                if failures > 1:  # made, and still not there: it takes a moment until everybody knows of it
+                    self._closed.wait(random.uniform(0.5, 1))
                 continue
             except TaskermanError as error:
                 failures += 1

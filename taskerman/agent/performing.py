@@ -7,7 +7,7 @@ one thread; reports of the child arrive through the agent's inbox.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import assert_never
@@ -17,38 +17,30 @@ from pydantic import JsonValue
 from taskerman.agent import process
 from taskerman.agent.child_talk import (
     Abort,
-    Checked,
     ChildGone,
     ChildSpec,
-    Died,
-    Ended,
-    Errored,
     ExecuteAction,
     Exit,
-    Failed,
     PostCheck,
     PreCheck,
-    Ready,
     Recover,
-    RecoveredAs,
     Report,
-    TimedOut,
 )
-from taskerman.agent.journal import JournalFile, JournalledAttempt
+from taskerman.agent.hearing import result_signal, signal_of
+from taskerman.agent.journal import JournalledAttempt
+from taskerman.agent.kit import Kit
 from taskerman.agent.machine import boot_id, boottime
-from taskerman.model.attempt import Attempt, Phase, Result
+from taskerman.model.attempt import Attempt, Phase
 from taskerman.model.outcome import Outcome
 from taskerman.model.plan import Plan
 from taskerman.model.task import ActionTraits
 from taskerman.policy.conclusion import Ending
 from taskerman.policy.lifecycle import AttemptState, Limits, step
 from taskerman.policy.signals import (
-    ActionEnded,
     ActionLost,
     Ask,
     AskAbort,
     CheckFailed,
-    CheckGiven,
     ChildFailed,
     Command,
     Fence,
@@ -59,20 +51,22 @@ from taskerman.policy.signals import (
     Question,
     RecordBegin,
     RecordPhase,
-    Recovered,
     Signal,
     StartChild,
     Tick,
     WakeAt,
 )
-from taskerman.ports.clock import Clock
-from taskerman.runner import Go as GoCheck
-from taskerman.runner import Refuse, Skip, Wait
 
 __all__ = ["Assigned", "ChildReport", "Performance"]
 
 CHECK_TIMEOUT = timedelta(seconds=60)
 _CHILD_ENDS_IN = 5.0
+_OVERDUE_S = 15.0
+"""So long after its last deadline a child that reports nothing is taken for hung: a stopped keeper keeps nothing."""
+
+
+class _NotStarted(Exception):
+    """There is no child to ask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,26 +95,23 @@ class Performance:
     def __init__(
         self,
         assigned: Assigned,
-        journal: JournalFile,
+        kit: Kit,
         *,
-        clock: Clock,
         fence: Callable[[], None],
         post: Callable[[ChildReport], None],
-        entered: Callable[[Phase], None],
-        boot_id_path: str = "/proc/sys/kernel/random/boot_id",
     ) -> None:
         """`fence` returns when the slots are confirmed, else raises. `post` hands a report to the loop, from any
-        thread. `entered` is told of every new phase."""
+        thread."""
         params = assigned.plan.task.taskerman_params
         self.assigned = assigned
         self.ending: Ending | None = None
-        self.wake_at: float | None = None
-        self._journal = journal
-        self._clock = clock
+        self._kit = kit
+        self._journal = kit.journal
+        self._clock = kit.clock
         self._fence = fence
         self._post = post
-        self._entered = entered
-        self._boot_id_path = boot_id_path
+        self._look_at: float | None = None
+        self._overdue_at: float | None = None
         self._timeouts = params.timeout_args
         self._state = AttemptState(
             Limits(
@@ -148,43 +139,52 @@ class Performance:
         before = self._state.phase
         self._state, commands = step(self._state, signal)
         if self._state.phase is not before:
-            self._entered(self._state.phase)
-        for command in commands:
-            if self.ending is None:
-                self._do(command)
+            self._overdue_at = None
+            self._kit.say("phase_entered", **self._kit.ids(self.assigned.attempt), phase=self._state.phase.value)
+        try:
+            for command in commands:
+                if self.ending is None:
+                    self._do(command)
+        except _NotStarted as error:
+            self.tell(ChildFailed(str(error), self._clock.monotonic()))
 
     def hear(self, heard: ChildReport) -> None:
         """A report of the child came in."""
         if heard.child != self._children or self.ending is not None:
             return
-        signal = self._translate(heard.report)
+        now = self._clock.monotonic()
+        gone = isinstance(heard.report, ChildGone)
+        signal = self._child_gone(now) if gone else signal_of(heard.report, now, CHECK_TIMEOUT)
         if signal is not None:
             self.tell(signal)
 
-    def look_at_clock(self) -> None:
-        """Wake what waits for the time."""
-        if self.wake_at is not None and self._clock.monotonic() >= self.wake_at:
-            self.wake_at = None
-            self.tell(Tick(self._clock.monotonic()))
+    @property
+    def wake_at(self) -> float | None:
+        """When `look_at_clock` has something to do, in monotonic seconds."""
+        return min((at for at in (self._look_at, self._overdue_at) if at is not None), default=None)
 
-    def watch_over(self, pid: int, pid_start: int) -> None:
+    def look_at_clock(self) -> None:
+        """Wake what waits for the time, and give up what should have ended long ago."""
+        now = self._clock.monotonic()
+        if self._overdue_at is not None and now >= self._overdue_at:
+            self._overdue_at = None
+            self._kit.say("child_overdue", "error", **self._kit.ids(self.assigned.attempt))
+            self.tell(ActionLost(now))
+        if self._look_at is not None and now >= self._look_at:
+            self._look_at = None
+            self.tell(Tick(now))
+
+    def watch_over(self, journalled: JournalledAttempt) -> None:
         """Adopt the living child of an earlier agent; `ChildGone` will tell of its end."""
         self._children += 1
         number = self._children
         self._child = process.AdoptedChild(
-            self.assigned.attempt.id, pid, pid_start, lambda report: self._post(ChildReport(number, report))
+            self.assigned.attempt.id,
+            journalled.pid,
+            journalled.pid_start,
+            lambda report: self._post(ChildReport(number, report)),
         )
-
-    def result_signal(self, result: Result, *, child_gone: bool) -> ActionEnded:
-        """The action's result, as the lifecycle hears it."""
-        why = "" if result.status == "ok" else f"the action ended with {result.status}: {result.error or result.exit}"
-        return ActionEnded(
-            ok=result.status == "ok",
-            now=self._clock.monotonic(),
-            why=why,
-            tail=result.tail,
-            child_gone=child_gone,
-        )
+        self._expect_end_by(journalled.deadline_boottime)
 
     def let_go(self) -> None:
         """Leave the child to itself, as this agent's death would: an action goes on, anything else ends."""
@@ -216,15 +216,17 @@ class Performance:
             case AskAbort():
                 self._abort()
             case KillAll():
+                self._overdue_at = None
                 self.tell(KilledAll(self._kill(), self._clock.monotonic()))
             case WakeAt():
-                self.wake_at = command.at
+                self._look_at = command.at
             case Finish():
                 self._finish(command.ending)
             case _ as never:
                 assert_never(never)
 
     def _start(self) -> None:
+        self._dismiss()
         assigned = self.assigned
         self._children += 1
         number = self._children
@@ -241,7 +243,19 @@ class Performance:
             settings=assigned.settings,
             saved=process.read_saved(self.directory),
         )
-        self._child = process.start(spec, self.directory, lambda report: self._post(ChildReport(number, report)))
+        try:
+            self._child = process.start(spec, self.directory, lambda report: self._post(ChildReport(number, report)))
+        except OSError as error:
+            raise _NotStarted(f"the attempt's process could not be started: {error}") from error
+
+    def _dismiss(self) -> None:
+        """Let go of an earlier child that has nothing more to do: two of one attempt would be one too many."""
+        child, self._child = self._child, None
+        if isinstance(child, process.ChildProcess):
+            child.ask(Exit())
+            child.close()
+            if not child.wait(_CHILD_ENDS_IN):
+                child.kill_all()
 
     def _ask(self, question: Question) -> None:
         if not isinstance(self._child, process.ChildProcess):
@@ -261,18 +275,19 @@ class Performance:
     def _record_begin(self) -> None:
         child = self._child
         assert isinstance(child, process.ChildProcess)
-        begins = JournalledAttempt(
-            id=self.assigned.attempt.id,
-            task=self.assigned.attempt.task,
-            fence=self.assigned.attempt.fence,
-            phase=Phase.EXECUTE_ACTION,
-            boot_id=boot_id(self._boot_id_path),
-            pid=child.pid,
-            pid_start=child.pid_start,
-            deadline_boottime=boottime() + self._timeouts.hard.total_seconds(),
-        )
         try:
-            self._journal.write(attempt=begins)
+            begins = JournalledAttempt(
+                id=self.assigned.attempt.id,
+                task=self.assigned.attempt.task,
+                fence=self.assigned.attempt.fence,
+                phase=Phase.EXECUTE_ACTION,
+                boot_id=boot_id(self._kit.profile.boot_id_path),
+                pid=child.pid,
+                pid_start=child.pid_start,
+                deadline_boottime=boottime() + self._timeouts.hard.total_seconds(),
+            )
+            # An end that an earlier attempt left there, when the disk was full, would be taken for this one's.
+            self._journal.write(attempt=begins, end=None)
         except OSError as error:
             # What cannot be remembered must not begin. Ending it here also keeps `Go`, the next command, from it.
             self._finish(Ending(Outcome.FAILED, f"the journal cannot be written, so nothing was begun: {error}"))
@@ -280,7 +295,7 @@ class Performance:
     def _record_phase(self, phase: Phase) -> None:
         journalled = self._journal.now.attempt
         if journalled is not None:
-            self._journal.write(attempt=journalled.model_copy(update={"phase": phase}))
+            self._kit.note_down(attempt=journalled.model_copy(update={"phase": phase}))
 
     def _go(self) -> None:
         journalled = self._journal.now.attempt
@@ -289,12 +304,17 @@ class Performance:
         assert journalled is not None
         assert journalled.phase is Phase.EXECUTE_ACTION
         child.ask(ExecuteAction(timedelta(seconds=self._timeouts.soft_s), journalled.deadline_boottime))
+        self._expect_end_by(journalled.deadline_boottime)
+
+    def _expect_end_by(self, deadline_boottime: float) -> None:
+        left = deadline_boottime + process.ABORT_SECONDS + _OVERDUE_S - boottime()
+        self._overdue_at = self._clock.monotonic() + left
 
     def _abort(self) -> None:
         if isinstance(self._child, process.ChildProcess):
             self._child.ask(Abort())
         elif self._child is not None:
-            self._child.kill_all()  # an adopted child has no ear; its end is told by `ChildGone`
+            self._child.abort()
 
     def _kill(self) -> bool:
         if self._child is not None:
@@ -302,7 +322,7 @@ class Performance:
             self._child = None
             return gone
         journalled = self._journal.now.attempt
-        if journalled is None or not journalled.pid or journalled.boot_id != boot_id(self._boot_id_path):
+        if journalled is None or not journalled.pid or journalled.boot_id != boot_id(self._kit.profile.boot_id_path):
             return True  # nothing outlives a reboot
         return process.kill_attempt(self.assigned.attempt.id, journalled.pid, journalled.pid_start, 10.0)
 
@@ -314,34 +334,9 @@ class Performance:
                 child.ask(Exit())
                 child.close()
             if not child.wait(_CHILD_ENDS_IN) and not child.kill_all():
-                ending = Ending(Outcome.UNSAFE, f"{ending.reason}; its process could not be stopped".removeprefix("; "))
+                why = f"{ending.reason}; its process could not be stopped".removeprefix("; ")
+                ending = replace(ending, outcome=Outcome.UNSAFE, reason=why, post_check_passed=False)
         self.ending = ending
-
-    # --- what the child said -----------------------------------------------------------------------------
-
-    def _translate(self, report: Report) -> Signal | None:  # noqa: PLR0911  one return a report
-        now = self._clock.monotonic()
-        match report:
-            case Ready():
-                return None
-            case Checked():
-                return _check_signal(report, now)
-            case Failed():
-                return ChildFailed(f"the runner cannot work ({report.phase}): {report.error}", now)
-            case Errored():
-                return CheckFailed(f"{report.phase} raised {report.error}", now)
-            case TimedOut():
-                return CheckFailed(f"{report.phase} took more than {CHECK_TIMEOUT.total_seconds():.0f} s", now)
-            case Died():
-                return CheckFailed(f"the process of {report.phase} died ({report.how})", now)
-            case RecoveredAs():
-                return Recovered(report.answer.value, now)
-            case Ended():
-                return self.result_signal(report.result, child_gone=False)
-            case ChildGone():
-                return self._child_gone(now)
-            case _ as never:
-                assert_never(never)
 
     def _child_gone(self, now: float) -> Signal | None:
         adopted = isinstance(self._child, process.AdoptedChild)
@@ -350,29 +345,9 @@ class Performance:
             result = process.read_result(self.directory, self.assigned.attempt.id)
             if result is not None:
                 self._child = None
-                return self.result_signal(result, child_gone=True)
+                return result_signal(result, now, child_gone=True)
             return ActionLost(now)
         self._child = None
         if self._state.phase in (Phase.PRE_CHECK, Phase.POST_CHECK):
             return CheckFailed("the child ended by itself", now)
         return None
-
-
-def _check_signal(checked: Checked, now: float) -> CheckGiven:
-    match checked.check:
-        case GoCheck():
-            return CheckGiven("go", now)
-        case Wait():
-            return CheckGiven(
-                "wait",
-                now,
-                reason=checked.check.reason,
-                until=checked.check.until,
-                whole_cluster=checked.check.of == "cluster",
-            )
-        case Refuse():
-            return CheckGiven("refuse", now, reason=checked.check.reason)
-        case Skip():
-            return CheckGiven("skip", now, reason=checked.check.reason)
-        case _ as never:
-            assert_never(never)

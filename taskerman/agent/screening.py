@@ -12,7 +12,6 @@ from taskerman.ports.catalog import Catalog
 
 __all__ = ["Defer", "Reject", "Screen"]
 
-_UNKNOWN_WAIT_S = 600.0
 _UNKNOWN_TIMES = 6
 
 
@@ -26,25 +25,25 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class Defer:
-    """Not with this build; a newer one may come within the hour."""
+    """Not with this build; a newer one may come within the hour. `until`: monotonic seconds."""
 
     why: str
-    wait_s: float
+    until: float
 
 
 class Screen:
     """The questions that need neither ZooKeeper nor a slot."""
 
-    def __init__(self, profile: Profile, catalog: Catalog, *, unknown_wait_s: float = _UNKNOWN_WAIT_S) -> None:
-        """`unknown_wait_s`: how long to wait before asking again for an action that this build does not know."""
+    def __init__(self, profile: Profile, catalog: Catalog) -> None:
+        """As the node is configured, and what is installed on it."""
         self._profile = profile
         self._catalog = catalog
-        self._unknown_wait_s = unknown_wait_s
 
     def judge(self, plan: Plan, held: Held, now: float) -> Reject | Defer | None:
-        """None: it may go on. An unknown action is deferred for an hour: fleets are upgraded over hours.
+        """None: it may go on. An unknown action is deferred, and rejected after an hour: upgrades of fleets take hours.
 
-        `now`: monotonic seconds.
+        `now`: monotonic seconds. Between two looks for an unknown action the first answer stands: looking imports the
+        runner, and what fails to be imported may do anything else.
         """
         task = plan.task
         if task.cluster_name not in self._profile.clusters:
@@ -55,12 +54,17 @@ class Screen:
                 f"{task.action} is not among the actions that {self._profile.node} allows (TASKERMAN_ACTIONS).",
                 ActionForbidden.code,
             )
+        if now < held.unknown_until:
+            return Defer(held.unknown_why, held.unknown_until)
         try:
             self._catalog.check_args(task.action, task.taskerman_params.action_args)
         except (ActionUnknown, ActionArgsInvalid) as error:
+            wait_s = self._profile.unknown_action.total_seconds()
             held.unknown_since = now if held.unknown_since is None else held.unknown_since
-            if now - held.unknown_since >= _UNKNOWN_TIMES * self._unknown_wait_s:
+            if now - held.unknown_since >= _UNKNOWN_TIMES * wait_s:
                 return Reject(str(error), error.code)
-            return Defer(f"{error} It looks again, in case this node is upgraded.", self._unknown_wait_s)
+            held.unknown_until = now + wait_s
+            held.unknown_why = f"{error} It looks again, in case this node is upgraded."
+            return Defer(held.unknown_why, held.unknown_until)
         held.unknown_since = None
         return None

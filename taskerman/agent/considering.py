@@ -1,0 +1,149 @@
+"""Considering one accepted assignment: is it this node's, has it ended, must it wait, or is it its turn?
+
+What can be answered without a slot is answered here. What is to be performed is handed back, and nothing here starts
+anything.
+"""
+
+from __future__ import annotations
+
+from taskerman.agent.holding import Held
+from taskerman.agent.kit import LOOK_AGAIN_S, Kit
+from taskerman.agent.screening import Defer, Reject, Screen
+from taskerman.agent.sessions import Session, Sessions
+from taskerman.agent.settling import Settling
+from taskerman.coordination.ending import end_waiting
+from taskerman.coordination.node_moves import Ended, Left, Over, Ready
+from taskerman.coordination.snapshot import read_snapshot
+from taskerman.errors import CoordinationUnavailable, StopNow, TaskermanError
+from taskerman.model.outcome import Outcome
+from taskerman.model.plan import Plan
+from taskerman.model.task import TaskState
+from taskerman.policy.admission import Reason, Waiting
+from taskerman.ports.queue import Delivery
+
+__all__ = ["Considering"]
+
+_WITHOUT_PLAN_S = 15 * 60.0
+_STUCK_S = 60.0
+_OVER = (TaskState.CANCELLED, TaskState.EXPIRED, TaskState.CLOSING)
+_TIME_ALONE = (Reason.BACKOFF, Reason.CLUSTER_WAITS)
+
+
+class Considering:
+    """Used on the agent's one thread."""
+
+    def __init__(self, kit: Kit, sessions: Sessions, screen: Screen, settling: Settling) -> None:
+        """`sessions`: whose wake is left as a watch on what is waited for."""
+        self._kit = kit
+        self._sessions = sessions
+        self._screen = screen
+        self._settling = settling
+
+    def consider(self, session: Session, held: Held) -> tuple[Plan, Ready] | None:
+        """Look where `held` stands, and do what follows. The answer, if any, is to be taken at once.
+
+        What cannot be read of one assignment stops that one, not the agent. Raises `CoordinationUnavailable`,
+        `StopNow`.
+        """
+        try:
+            return self._consider(session, held)
+        except (CoordinationUnavailable, StopNow):
+            raise
+        except TaskermanError as error:
+            self._kit.say("assignment_stuck", "error", task=held.task, why=str(error), code=error.code)
+            held.look_at = self._kit.clock.monotonic() + _STUCK_S
+            session.moves.leave(held.task)  # others must not wait behind it
+            return None
+
+    def _consider(self, session: Session, held: Held) -> tuple[Plan, Ready] | None:
+        kit = self._kit
+        before = tuple(held.deliveries)
+        held.not_before = None
+        plan = self._plan(session, held, before)
+        if plan is None:
+            return None
+        verdict = self._screen.judge(plan, held, kit.clock.monotonic())
+        if verdict is not None and not self._is_over(session, plan):
+            self._keep_out(session, plan, held, verdict)
+            return None
+        standing = session.moves.stand(plan, kit.clock.now(), self._sessions.wake)
+        match standing:
+            case Ready() if verdict is None:
+                return plan, standing
+            case Ready():  # it was over, and was redriven while we looked
+                session.moves.leave(held.task)
+                held.look_at = kit.clock.monotonic()
+            case Waiting():
+                self._wait(held, plan, standing)
+            case Ended():
+                self._settling.settle(session, plan, standing, held, before)
+            case Over():
+                why = "the task was cancelled" if standing is Over.CANCELLED else "not_after has passed"
+                end_waiting(session.moves, plan, standing, reason=why, now=kit.clock.now())
+                held.look_at = kit.clock.monotonic()
+            case Left():
+                kit.say("assignment_left", task=held.task)
+                self._settling.drop(held, before)
+        return None
+
+    def look_again_soon(self, held: Held) -> None:
+        """Its take was refused, because something changed: look again, the later the oftener that was so."""
+        held.refused += 1
+        most = min(0.005 * 2.0 ** min(held.refused, 10), 2.0)
+        held.look_at = self._kit.clock.monotonic() + most * self._kit.throw()
+
+    def _plan(self, session: Session, held: Held, before: tuple[Delivery, ...]) -> Plan | None:
+        kit = self._kit
+        if held.plan is None:
+            held.plan = session.moves.plan(held.task)
+        if held.plan is None:
+            sent = min((delivery.sent_at for delivery in before), default=None)
+            age = (kit.clock.now() - sent).total_seconds() if sent else _WITHOUT_PLAN_S + 1
+            if age > _WITHOUT_PLAN_S:
+                kit.say("doorbell_without_plan", "warning", task=held.task)
+                self._settling.drop(held, before)
+            else:
+                held.look_at = kit.clock.monotonic() + min(LOOK_AGAIN_S, _WITHOUT_PLAN_S - age + 1)
+            return None
+        if held.plan.hash != held.hash or held.plan.node(kit.node) is None:
+            kit.say("doorbell_of_another_plan", "warning", task=held.task)
+            self._settling.drop(held, before)
+            return None
+        return held.plan
+
+    def _is_over(self, session: Session, plan: Plan) -> bool:
+        now = self._kit.clock.now()
+        snapshot = read_snapshot(session.tree, plan, self._kit.node, now)
+        return snapshot.ended is not None or snapshot.control.state in _OVER or now >= snapshot.not_after
+
+    def _keep_out(self, session: Session, plan: Plan, held: Held, verdict: Reject | Defer) -> None:
+        kit = self._kit
+        if isinstance(verdict, Defer):
+            self._say_why(held, verdict.why)
+            held.not_before = verdict.until
+            held.look_at = min(verdict.until, kit.clock.monotonic() + LOOK_AGAIN_S)
+            return
+        end_waiting(session.moves, plan, Outcome.REJECTED, reason=verdict.why, code=verdict.code, now=kit.clock.now())
+        self.look_again_soon(held)  # by the record: now it says rejected, or something else came first
+
+    def _wait(self, held: Held, plan: Plan, waiting: Waiting) -> None:
+        """When to look again although nothing woke us: watches can be lost, and time opens some gates by itself."""
+        kit = self._kit
+        self._say_why(held, f"{waiting.reason.value}: {waiting.text}")
+        held.refused = 0
+        now, today = kit.clock.monotonic(), kit.clock.now()
+        jitter = 0.75 + 0.5 * kit.throw()
+        left = LOOK_AGAIN_S * jitter * (2 if waiting.reason is Reason.PLACE else 1)
+        left = min(left, max((plan.accepted.not_after - today).total_seconds(), 0.01))
+        if waiting.until is not None:
+            until = max((waiting.until - today).total_seconds(), 0.01 * jitter)
+            left = min(left, until)
+            if waiting.reason in _TIME_ALONE:
+                held.not_before = now + until
+        held.look_at = now + left
+
+    def _say_why(self, held: Held, why: str) -> None:
+        """Say why it waits, once."""
+        if held.said != why:
+            held.said = why
+            self._kit.say("assignment_waits", "debug", task=held.task, why=why)

@@ -1,0 +1,114 @@
+"""The agent's session with the tree: opened when there is work, START and all, and closed when there is none.
+
+A node without work holds no session; an outage is waited out here, by nobody else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from taskerman.agent.kit import LOOK_AGAIN_S, Kit
+from taskerman.coordination.node_moves import NodeMoves, Started
+from taskerman.errors import AnswerUnknown, CoordinationUnavailable, StopNow
+from taskerman.ports.tree import Link, Tree
+from taskerman.stopping import StopSign
+
+__all__ = ["Draining", "Session", "Sessions"]
+
+T = TypeVar("T")
+_START_TRIES = 3
+
+
+class Draining(Exception):
+    """The agent was asked to stop while it could not go on."""
+
+
+@dataclass(slots=True)
+class Session:
+    """A living connection, and this incarnation's moves over it. `idle_since`: monotonic seconds."""
+
+    tree: Tree
+    moves: NodeMoves
+    idle_since: float | None = None
+
+
+class Sessions:
+    """At most one at a time. Used on the agent's one thread; `wake` is called on the tree's."""
+
+    def __init__(self, kit: Kit, connect: Callable[[], Tree], stop: StopSign, wake: Callable[[], None]) -> None:
+        """`connect` makes a new client of the tree, not yet open. `wake` must not block: something may have changed."""
+        self._kit = kit
+        self._connect = connect
+        self._stop = stop
+        self.wake = wake
+        self.current: Session | None = None
+
+    def open(self) -> tuple[Session, Started]:
+        """Connect and become the node's one incarnation.
+
+        Raises `CoordinationUnavailable` (call again), and `StopNow`: the node is gone, or it is another installation.
+        """
+        tree = self._connect()
+        try:
+            tree.open()
+            tree.on_link(self._linked)
+            moves = NodeMoves(tree, self._kit.node, self._kit.journal.now.uuid)
+            self._check_installation(moves)
+            started = self._start(moves)
+        except BaseException:
+            tree.close()
+            raise
+        self.current = Session(tree, moves)
+        self._kit.note_down(epoch=moves.epoch)
+        return self.current, started
+
+    def close(self) -> None:
+        """End the session, and with it this node's places in lines. Idempotent."""
+        if self.current is not None:
+            self.current.tree.close()
+            self.current = None
+
+    def rest(self, session: Session) -> float:
+        """Nothing is to be done: after a while the session is closed. The answer: for how many seconds nothing is."""
+        now = self._kit.clock.monotonic()
+        if session.idle_since is None:
+            session.idle_since = now
+        left = session.idle_since + self._kit.profile.idle_session.total_seconds() - now
+        if left > 0:
+            return left
+        self.close()
+        return LOOK_AGAIN_S
+
+    def insist(self, move: Callable[[], T]) -> T:
+        """Repeat a move until somebody answers. Only asking the agent to stop ends it: then raises `Draining`."""
+        while True:
+            try:
+                return move()
+            except CoordinationUnavailable:
+                if self._stop.wait(0.1 + 0.3 * self._kit.throw()):
+                    raise Draining from None
+
+    def _start(self, moves: NodeMoves) -> Started:
+        for last in (*[False] * (_START_TRIES - 1), True):
+            try:
+                return moves.start()
+            except AnswerUnknown:
+                if last:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _linked(self, link: Link) -> None:
+        if link is not Link.DOWN:
+            self.wake()
+
+    def _check_installation(self, moves: NodeMoves) -> None:
+        found = moves.installation().installation
+        known = self._kit.journal.now.installation
+        if known and known != found:
+            raise StopNow(
+                f"ZooKeeper holds installation {found}, and this node belongs to {known}.",
+                next_step="Was it emptied or restored? A person must decide; then remove this node's state folder.",
+            )
+        self._kit.note_down(installation=found)
