@@ -137,7 +137,7 @@ class ProtocolMachine(RuleBasedStateMachine):
 
 
 ProtocolMachine.TestCase.settings = settings(
-    max_examples=60 * TIMES,
+    max_examples=30 * TIMES,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),
