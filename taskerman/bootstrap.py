@@ -13,6 +13,7 @@ from datetime import timedelta
 from taskerman.adapters.aws import Aws
 from taskerman.adapters.clock import SystemClock
 from taskerman.adapters.ec2 import Ec2Discovery
+from taskerman.adapters.instance_metadata import InstanceMetadata
 from taskerman.adapters.runners import InstalledRunners
 from taskerman.adapters.sqs import SqsQueues
 from taskerman.adapters.zookeeper import ZookeeperTree
@@ -129,20 +130,18 @@ def _connect(settings: Settings, connect: Connect | None) -> Connect:
 
 
 def _profile(settings: Settings) -> Profile:
-    if settings.node_id is None:
+    """Who this agent is: as set, else as the instance's metadata says; the host name is never taken for it."""
+    metadata = InstanceMetadata()
+    clusters = settings.clusters or (metadata.tag(settings.cluster_tag),)
+    node = settings.node_id or metadata.instance_id()
+    if len(clusters) > 1:
         raise UsageError(
-            "This machine has no node id, and an agent never guesses one.", next_step="Set TASKERMAN_NODE_ID."
-        )
-    if not settings.clusters:
-        raise UsageError(f"{settings.node_id} is of no cluster.", next_step="Set TASKERMAN_CLUSTERS=kind:name.")
-    if len(settings.clusters) > 1:
-        raise UsageError(
-            f"{settings.node_id} is of {len(settings.clusters)} clusters, which cannot be kept apart yet.",
+            f"{node} is of {len(clusters)} clusters, which cannot be kept apart yet.",
             next_step="Set TASKERMAN_CLUSTERS to one of them.",
         )
     return Profile(
-        node=settings.node_id,
-        clusters=settings.clusters,
+        node=node,
+        clusters=clusters,
         actions=settings.actions,
         runners=settings.runners,
         pace=settings.pace,
