@@ -64,12 +64,17 @@ class Demo:
         """The folders that it made and did not remove."""
         return [path.name for path in self.folder.glob("taskerman-*")]
 
+    @property
+    def ended(self) -> bool:
+        """Whether its own process has ended."""
+        return self.process.poll() is not None
+
     def wait(self) -> int:
         return self.process.wait(PATIENCE_S)
 
     def end(self) -> None:
         """For a test that failed: by the door, which ends the rest."""
-        if self.process.poll() is None:
+        if not self.ended:
             self.process.kill()
             self.process.wait()
         until(lambda: not self.living(), "nothing of the demo is left", within_s=30)
@@ -121,7 +126,8 @@ def test_whatever_ends_it_in_mid_action_nothing_is_left(
     require("zookeeper")
     demo = Demo(tmp_path / "1")
     demos.append(demo)
-    until(lambda: "acting" in demo.said, "an action is under way", within_s=PATIENCE_S)
+    until(lambda: "acting" in demo.said or demo.ended, "an action is under way", within_s=PATIENCE_S)
+    assert not demo.ended, demo.said
     commands = " ".join(demo.living())
     for part in ("QuorumPeerMain", "local_aws", "prober.py", "web.py", "taskerman agent", "taskerman.child"):
         assert part in commands, f"{part} is not there: {commands}"
