@@ -9,24 +9,24 @@ from __future__ import annotations
 
 import hashlib
 import random
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from taskerman.coordination.router_moves import Published, RouterMoves
 from taskerman.errors import (
-    CoordinationUnavailable,
+    Bug,
     DiscoveryFailed,
+    DocumentError,
     DocumentFieldInvalid,
     NotFound,
-    NotPermitted,
-    OperatorError,
     QueuesUnavailable,
+    RefusedByState,
     StopNow,
     TaskEnded,
     TaskermanError,
     TaskExists,
+    TransientError,
 )
 from taskerman.model.base import content_hash
 from taskerman.model.event import Event, Listener
@@ -40,16 +40,19 @@ from taskerman.ports.clock import Clock
 from taskerman.ports.discovery import Discovery
 from taskerman.ports.queue import Delivery, Queues
 from taskerman.ringing import ring
+from taskerman.stopping import StopSign
 
 __all__ = ["Router", "RouterLimits"]
 
 _BODY_KEPT = 16 * 1024
+_PATIENT_RECEIVES = 5
 
 
 @dataclass(frozen=True, slots=True)
 class RouterLimits:
-    """`discovery_patience`: how long after it was sent a document waits for a discovery that fails. `again`: how soon
-    a document that could not be judged is looked at again. `sweep`: how often ended tasks are closed."""
+    """`discovery_patience`: how long after it was sent a document waits for a discovery that fails; and it is asked at
+    least five times, however long the document lay there. `again`: how soon a document that could not be judged is
+    looked at again, at first. `sweep`: how often ended tasks are closed."""
 
     loan: timedelta = timedelta(minutes=15)
     poll: timedelta = timedelta(seconds=20)
@@ -84,22 +87,22 @@ class Router:
         self._emit = emit
         self._limits = limits or RouterLimits()
         self._throw = throw
-        self._stop = threading.Event()
+        self._stop = StopSign()
         self._swept_at: float | None = None
 
     def stop(self) -> None:
-        """Ask it to finish the document in hand and return. From any thread."""
-        self._stop.set()
+        """Ask it to finish the document in hand and return. From any thread, and from a signal handler."""
+        self._stop.ask()
 
     def run(self) -> None:
         """Route until `stop`."""
         self._emit(Event("router_started", {"queue": self._names.tasks}))
-        while not self._stop.is_set():
+        while not self._stop.asked:
             try:
                 self.turn()
             except StopNow:
                 raise
-            except (CoordinationUnavailable, QueuesUnavailable, NotFound, NotPermitted) as error:
+            except TaskermanError as error:  # whatever it is, other documents and other records are not to blame
                 self._emit(Event("router_waits", {"why": str(error), "code": error.code}, "warning"))
                 self._stop.wait(0.5 + self._throw())
         self._emit(Event("router_stopped", {}))
@@ -114,7 +117,10 @@ class Router:
             self._queues.ensure(self._names.dead_letter)
             return 0
         for delivery in arrived:
-            self.route(delivery)
+            if self._stop.asked:
+                self._give_back(delivery, timedelta())
+            else:
+                self.route(delivery)
         return len(arrived)
 
     def route(self, delivery: Delivery) -> None:
@@ -125,24 +131,38 @@ class Router:
         except StopNow:
             raise
         except DiscoveryFailed as error:
-            self._not_now(delivery, error, delivery.sent_at + self._limits.discovery_patience)
-        except (CoordinationUnavailable, QueuesUnavailable) as error:
-            self._not_now(delivery, error, None)
-        except OperatorError as error:
+            late = self._clock.now() >= delivery.sent_at + self._limits.discovery_patience
+            if late and delivery.receive_count >= _PATIENT_RECEIVES:
+                self._refuse(delivery, error)
+            else:
+                self._not_now(delivery, error)
+        except (DocumentError, RefusedByState) as error:
             self._refuse(delivery, error)
-        except TaskermanError as error:  # a bug of ours: the document stays, and so does the daemon
-            self._emit(Event("document_stuck", {"why": str(error), "code": error.code}, "error"))
+        except TaskermanError as error:
+            # An outage, a missing right of this router, or a bug of ours: the document is not to blame.
+            self._not_now(delivery, error)
+        except Exception as error:  # what nobody foresaw stops one document, not the daemon, and is told
+            self._not_now(delivery, Bug(f"{type(error).__name__}: {error}"))
 
     def _was_refused(self, delivery: Delivery) -> bool:
         """A message that was refused stays refused, however often it comes: only what is sent anew is judged anew."""
         refusal = self._moves.refusal(_sha256(delivery.body))
-        if refusal is None or delivery.sent_at > refusal.at:
+        if refusal is None or delivery.sent_at > (refusal.sent_at or refusal.at):
             return False
-        if refusal.dead_letter == "owed":
-            self._queues.send(self._names.dead_letter, announcement(dead_letter_of_document(refusal)))
-            self._moves.announced(refusal.sha256)
+        self._announce(refusal)
         delivery.ack()
         return True
+
+    def _announce(self, refusal: Refusal) -> None:
+        if refusal.dead_letter != "owed":
+            return
+        text = announcement(dead_letter_of_document(refusal))
+        try:
+            self._queues.send(self._names.dead_letter, text)
+        except NotFound:
+            self._queues.ensure(self._names.dead_letter)
+            self._queues.send(self._names.dead_letter, text)
+        self._moves.announced(refusal.sha256)
 
     def _route(self, delivery: Delivery) -> None:
         document, received = parse_task_document(delivery.body)
@@ -205,13 +225,15 @@ class Router:
         assert there is not None
         return there
 
-    def _not_now(self, delivery: Delivery, error: TaskermanError, patience: datetime | None) -> None:
-        if patience is not None and self._clock.now() >= patience:
-            self._refuse(delivery, error)
-            return
-        tries = min(delivery.receive_count, 6)
-        wait = min(self._limits.again * 2 ** (tries - 1) * (0.5 + self._throw() / 2), timedelta(minutes=10))
-        self._emit(Event("document_waits", {"why": str(error), "code": error.code, "s": wait.seconds}, "warning"))
+    def _not_now(self, delivery: Delivery, error: TaskermanError) -> None:
+        tries = max(min(delivery.receive_count, 6), 1)
+        doublings: int = 2 ** (tries - 1)
+        wait = min(self._limits.again * doublings * (0.5 + self._throw() / 2), timedelta(minutes=10))
+        level = "warning" if isinstance(error, TransientError) else "error"
+        self._emit(Event("document_waits", {"why": str(error), "code": error.code, "s": wait.seconds}, level))
+        self._give_back(delivery, wait)
+
+    def _give_back(self, delivery: Delivery, wait: timedelta) -> None:
         try:
             delivery.requeue(wait)
         except TaskermanError as failed:
@@ -226,6 +248,7 @@ class Router:
             code=error.code,
             reason=str(error),
             at=self._clock.now(),
+            sent_at=delivery.sent_at,
             queue=delivery.queue,
             body=raw[:_BODY_KEPT].decode("utf-8", "replace"),
             body_bytes=len(raw),
@@ -235,16 +258,12 @@ class Router:
         )
         try:
             recorded = self._moves.refuse(refusal, delivery.sent_at)
-            if recorded.dead_letter == "owed":
-                self._queues.send(self._names.dead_letter, announcement(dead_letter_of_document(recorded)))
-                self._moves.announced(recorded.sha256)
+            self._announce(recorded)
             delivery.ack()
-        except NotFound:
-            self._queues.ensure(self._names.dead_letter)
-            self._not_now(delivery, error, None)
-            return
-        except (CoordinationUnavailable, QueuesUnavailable, NotPermitted) as failed:
-            self._not_now(delivery, failed, None)
+        except StopNow:
+            raise
+        except TaskermanError as failed:
+            self._not_now(delivery, failed)
             return
         self._emit(Event("document_refused", {"code": error.code, "why": str(error)}, "error"))
 
@@ -252,7 +271,12 @@ class Router:
         now = self._clock.monotonic()
         if self._swept_at is None or now - self._swept_at >= self._limits.sweep.total_seconds():
             self._swept_at = now
-            for task in self._moves.close_ended():
+            try:
+                closed = self._moves.close_ended()
+            except Bug as error:  # a record that cannot be read; the next sweep tells of it again
+                self._emit(Event("sweep_failed", {"why": str(error)}, "error"))
+                return
+            for task in closed:
                 self._emit(Event("task_closed", {"task": task}))
 
 

@@ -56,6 +56,13 @@ class InstalledRunners:
             validate_args(self._load(action), args)
         except ActionArgsInvalid as error:
             raise ActionArgsInvalid(f"{action}: {error.what}", next_step=error.next_step) from error
+        except TaskermanError:
+            raise
+        except Exception as error:  # whatever a foreign validator does
+            raise ActionArgsInvalid(
+                f"{action}: its own check of action_args broke: {type(error).__name__}: {error}.",
+                next_step="Correct the arguments, or that runner's Args.",
+            ) from error
 
     @cached_property
     def _entries(self) -> Mapping[str, Sequence[EntryPoint]]:
@@ -88,7 +95,7 @@ class InstalledRunners:
             return load_runner(target)
         except TaskermanError:
             raise
-        except Exception as error:  # whatever a foreign module does when it is imported
+        except (Exception, SystemExit) as error:  # whatever a foreign module does when it is imported
             raise ActionUnknown(
                 f"The action {action!r} is installed as {target}, which cannot be imported: "
                 f"{type(error).__name__}: {error}.",

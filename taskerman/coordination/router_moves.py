@@ -116,7 +116,7 @@ class RouterMoves:
             return refusal
         record = self._tree.get(path)
         there = refusal if record is None else layout.decode(Refusal, record, path)
-        if record is None or there.at >= sent_at:
+        if record is None or (there.sent_at or there.at) >= sent_at:
             return there
         self._tree.commit([Set(path, refusal.to_json(), record.stat.version)])
         return refusal

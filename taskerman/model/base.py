@@ -28,7 +28,10 @@ class Noun(BaseModel):
 def _aware_utc(value: datetime) -> datetime:
     if value.tzinfo is None:
         raise ValueError("a time needs a zone: write 2026-01-31T12:00:00Z")
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a time outside of the years 1 to 9999") from None
 
 
 Timestamp = Annotated[

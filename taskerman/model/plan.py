@@ -92,13 +92,17 @@ class ClusterRecord(Noun):
 
 
 class Refusal(Noun):
-    """`/refused/<sha256>`: a body that was not accepted, and why."""
+    """`/refused/<sha256>`: a body that was not accepted, and why.
+
+    `at`: by the router's clock. `sent_at`: of the message, by the queue's; two clocks must not be compared.
+    """
 
     v: Literal[1] = 1
     sha256: str
     code: str
     reason: str
     at: Timestamp
+    sent_at: Timestamp | None = None
     queue: str
     body: str
     body_bytes: int
