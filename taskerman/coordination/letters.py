@@ -90,7 +90,12 @@ class LetterVerbs(Verbs):
             if end.dead_letter not in (DeadLetterState.OWED, DeadLetterState.SENT):
                 raise RefusedByState(f"{node} in {task} has no open dead letter ({end.dead_letter.value}).")
             after = end.model_copy(update={"dead_letter": state})
-            return [Set(layout.end(task, node), after.to_json(), version)], None
+            _, ctl_version = self._control(task)
+            # After a redrive the next end has the same version again; but a redrive changes the control record.
+            return [
+                Check(layout.control(task), ctl_version),
+                Set(layout.end(task, node), after.to_json(), version),
+            ], None
 
         self._commit(build, verb, f"{task}/{node}", why)
 

@@ -105,4 +105,12 @@ class NodeMoves(Line):
         """Note that the dead letter was sent, at the version that was read. Whoever came first, it is noted."""
         if ended.end.dead_letter is DeadLetterState.OWED:
             sent = ended.end.model_copy(update={"dead_letter": DeadLetterState.SENT})
-            self.tree.commit([Set(layout.end(task, self.node), sent.to_json(), ended.version)])
+            self.refresh()
+            self.tree.commit(
+                [
+                    # After a redrive the next end has the same version again. A note that comes late would turn it
+                    # into this one, and its own letter would never be sent. Another end changes the node's record.
+                    Check(layout.node(self.node), self.version),
+                    Set(layout.end(task, self.node), sent.to_json(), ended.version),
+                ]
+            )

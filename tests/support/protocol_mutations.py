@@ -60,6 +60,10 @@ def _closes(ops: Sequence[Op]) -> bool:
     return len(ops) == 2 and isinstance(ops[1], Delete) and "/open/" in ops[1].path
 
 
+def _notes(ops: Sequence[Op]) -> bool:
+    return not _verb(ops) and any(isinstance(op, Set) and "/end/" in op.path for op in ops)
+
+
 def _without(when: Callable[[Sequence[Op]], bool], what: Callable[[Op], bool]) -> Edit:
     def edit(ops: list[Op]) -> list[Op]:
         return ([op for op in ops if not what(op)] or ops) if when(ops) else ops
@@ -190,6 +194,12 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "CLOSE does not check the control": Mutation(
         scene=scenes.close_while_a_person_redrives, edit=_without(_closes, _checks("/ctl"))
+    ),
+    "a note does not check the node": Mutation(
+        scene=scenes.a_note_arrives_late, edit=_without(_notes, _checks(layout.NODES))
+    ),
+    "a discard does not check the control": Mutation(
+        scene=scenes.a_note_arrives_late, edit=_without(lambda ops: _verb(ops) == "discard", _checks("/ctl"))
     ),
     "nobody closes": Mutation(
         patch=lambda: mock.patch("taskerman.coordination.router_moves.RouterMoves._close_in", return_value=[])

@@ -18,6 +18,7 @@ __all__ = ["finish"]
 def finish(w: World) -> None:
     """Faults end, everybody comes back, time passes, and a person does what `explain` says. Everything ends."""
     w._armed.clear()
+    w.server.heal(w.router_tree, w.person_tree)
     for name in list(w.unpublished):
         w.router_tree._lost.clear()
         w.router.publish(w.unpublished[name])

@@ -163,6 +163,26 @@ def released_while_it_stands_first(w: World, moment: int) -> None:
     w.look("n1", "tb")
 
 
+def a_note_arrives_late(w: World, moment: int) -> None:
+    """That a dead letter was sent is noted without an answer; it arrives when the node has ended once more."""
+    w.plan("ta", TaskShape(("n0", "n1")))
+    w.start("n0")
+    w.look("n0", "ta")
+    w.act("n0", "failed")
+    if moment % 2:
+        w.lose_answer("n0", LostAnswer.LATE)
+        w.look("n0", "ta")
+    else:
+        w.lose_answer("person", LostAnswer.LATE)
+        w.arm(moment, lambda: w.server.cut(w.person_tree))
+        w.verb(lambda person: person.discard("ta", "n0", "never mind"))
+        w.server.heal(w.person_tree)
+    w.verb(_redrive)
+    w.look("n0", "ta")
+    w.act("n0", "failed")
+    w.deliver(0)
+
+
 SCENES: dict[str, Scene] = {
     scene.__name__: scene
     for scene in (
@@ -176,5 +196,6 @@ SCENES: dict[str, Scene] = {
         a_join_arrives_late,
         a_look_while_cut_off,
         released_while_it_stands_first,
+        a_note_arrives_late,
     )
 }
