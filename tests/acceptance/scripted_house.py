@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.acceptance.records import Records
+from tests.support.aws import LocalCloud
 from tests.support.daemons import Daemon, Installation
 
 __all__ = ["ScriptedHouse"]
@@ -106,9 +107,9 @@ class ScriptedHouse:
         return task
 
     def put(self, body: str) -> None:
-        """Put anything into the global queue."""
+        """Put anything into the global queue, by the way that the daemons take."""
         queue = f"{self.installation.prefix}-tasks"
-        with self.installation.cloud.client("sqs") as sqs:
+        with LocalCloud(self.installation.env["AWS_ENDPOINT_URL"]).client("sqs") as sqs:
 
             def url() -> str:
                 listed = sqs.list_queues(QueueNamePrefix=queue).get("QueueUrls", [])

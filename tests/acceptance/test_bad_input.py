@@ -187,8 +187,6 @@ def test_an_api_error_in_discovery_is_waited_for_and_is_never_an_empty_cluster(
     assert (code, said["code"], letter["code"]) == (5, letter["code"], said["code"])
     assert letter["reason"].startswith(said["what"][:40])
     assert blind.exit_code is None
-    at.start_router()
-    still_routes(house)
 
 
 def still_routes(house: ScriptedHouse) -> None:

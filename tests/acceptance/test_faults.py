@@ -208,9 +208,7 @@ def test_every_message_delivered_twice(scripted_house: OpenScriptedHouse, sqs_pr
     at = house.installation
     last = house.nodes[-1]
     house.behave(last, post="refuse")
-    at.start_router(AWS_ENDPOINT_URL=sqs_proxy.url)
-    for node in house.nodes:
-        house.start_agent(node)
+    house.start()
     task = house.send(house.document("twice"))
     house.wait(task, {**dict.fromkeys(house.nodes[:-1], WELL), last: "unsafe"})
     assert house.acted() == dict.fromkeys(house.nodes, 1)
