@@ -132,6 +132,7 @@ def test_whatever_ends_it_in_mid_action_nothing_is_left(
     for part in ("QuorumPeerMain", "local_aws", "prober.py", "web.py", "taskerman agent", "taskerman.child"):
         assert part in commands, f"{part} is not there: {commands}"
     demo.process.send_signal(number)
-    until(lambda: not demo.living(), "no process is left", within_s=30)
+    until(lambda: not demo.living(), "no process is left", within_s=15)
     until(lambda: not demo.left_behind(), "no folder is left", within_s=5)
+    assert "Act 2" not in demo.said, "it was not ended; it was over by itself"
     assert demo.wait() == (-signal.SIGKILL if number is signal.SIGKILL else 130)
