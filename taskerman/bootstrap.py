@@ -29,6 +29,7 @@ from taskerman.settings import Loaded, Settings, load
 __all__ = ["Connect", "open_agent", "open_desk", "open_router", "read_settings", "subject_of"]
 
 _A_PERSON_WAITS = timedelta(seconds=5)
+_A_DAEMON_WAITS = timedelta(seconds=15)
 """For ZooKeeper's first answer. Several servers are tried in it."""
 
 Connect = Callable[[], Tree]
@@ -46,7 +47,7 @@ def open_desk(settings: Settings, *, connect: Connect | None = None) -> Iterator
     """An operator's desk. Its tree connects when a verb first needs it."""
     with ExitStack() as closing:
         aws = _aws(closing)
-        tree = _connect(settings, connect)()
+        tree = _connect(settings, connect, _A_PERSON_WAITS)()
         closing.callback(tree.close)
         yield Desk(
             tree=tree,
@@ -64,7 +65,7 @@ def open_router(settings: Settings, emit: Listener, *, connect: Connect | None =
     """A router, connected. Raises `CoordinationUnavailable`."""
     with ExitStack() as closing:
         aws = _aws(closing)
-        tree = _connect(settings, connect)()
+        tree = _connect(settings, connect, _A_DAEMON_WAITS)()
         closing.callback(tree.close)
         tree.open()
         yield Router(
@@ -91,7 +92,7 @@ def open_agent(settings: Settings, emit: Listener, *, connect: Connect | None = 
         yield Agent(
             profile,
             journal,
-            connect=_connect(settings, connect),
+            connect=_connect(settings, connect, _A_DAEMON_WAITS),
             queues=_queues(settings, aws),
             names=settings.queue_names,
             catalog=InstalledRunners(),
@@ -121,10 +122,13 @@ def _discoveries(settings: Settings, aws: Aws) -> dict[str, Ec2Discovery]:
     return {"aws_tags": Ec2Discovery(aws, cluster_tag=settings.cluster_tag)}
 
 
-def _connect(settings: Settings, connect: Connect | None) -> Connect:
+def _connect(settings: Settings, connect: Connect | None, patience: timedelta) -> Connect:
     return connect or (
         lambda: ZookeeperTree(
-            settings.zookeeper_hosts, root=settings.zookeeper_root, session_timeout=settings.zookeeper_session
+            settings.zookeeper_hosts,
+            root=settings.zookeeper_root,
+            session_timeout=settings.zookeeper_session,
+            open_timeout=patience,
         )
     )
 

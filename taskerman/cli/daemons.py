@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from taskerman.model.event import Listener
+    from taskerman.settings import Settings
 
 __all__ = ["agent", "demo", "router"]
 
@@ -15,12 +20,9 @@ __all__ = ["agent", "demo", "router"]
 def router() -> None:
     """Route tasks: resolve the cluster, fix the plan, ring the nodes. Any number may run; SIGTERM ends it."""
     from taskerman import bootstrap  # noqa: PLC0415
-    from taskerman.telemetry.logging import log_libraries, log_listener  # noqa: PLC0415
 
     settings = bootstrap.read_settings().settings
-    emit = log_listener(settings.log_format, settings.log_level)
-    log_libraries(emit)
-    with bootstrap.open_router(settings, emit) as daemon:
+    with _logging(settings) as emit, bootstrap.open_router(settings, emit) as daemon:
         _stop_on_signals(daemon.stop)
         daemon.run()
 
@@ -34,13 +36,10 @@ def agent(
 
     from taskerman import bootstrap  # noqa: PLC0415
     from taskerman.agent import LockedByAnother  # noqa: PLC0415
-    from taskerman.telemetry.logging import log_libraries, log_listener  # noqa: PLC0415
 
     settings = bootstrap.read_settings().settings
-    emit = log_listener(settings.log_format, settings.log_level)
-    log_libraries(emit)
     try:
-        with bootstrap.open_agent(settings, emit) as daemon:
+        with _logging(settings) as emit, bootstrap.open_agent(settings, emit) as daemon:
             _stop_on_signals(daemon.stop)
             daemon.run(once=once, max_wait=timedelta(seconds=max_wait))
     except LockedByAnother as error:
@@ -58,6 +57,21 @@ def demo(
     from taskerman.demo import main  # noqa: PLC0415
 
     return main(embedded=embedded)
+
+
+@contextmanager
+def _logging(settings: Settings) -> Iterator[Listener]:
+    """Events, and what the libraries say, as lines on standard error."""
+    import logging  # noqa: PLC0415
+
+    from taskerman.telemetry.logging import log_libraries, log_listener  # noqa: PLC0415
+
+    emit = log_listener(settings.log_format, settings.log_level)
+    handler = log_libraries(emit)
+    try:
+        yield emit
+    finally:
+        logging.getLogger().removeHandler(handler)
 
 
 def _stop_on_signals(stop: Callable[[], None]) -> None:

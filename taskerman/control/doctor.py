@@ -153,15 +153,14 @@ def _discovery(desk: Desk, subject: Subject) -> Sequence[Finding]:
 
 def _node(desk: Desk, subject: Subject) -> Sequence[Finding]:
     if subject.node is None:
-        return [_ok("node", "This machine has no TASKERMAN_NODE_ID: it is a person's or a router's.")]
+        return [_ok("node", "No TASKERMAN_NODE_ID is set: an agent here would ask the instance's metadata who it is.")]
     if not subject.clusters:
         return [
             Finding(
                 what="node",
-                level="fail",
-                text=f"It is {subject.node}, of no cluster.",
-                next_step="Set TASKERMAN_CLUSTERS=kind:name.",
-                exit_code=2,
+                level="warn",
+                text=f"It is {subject.node}; no cluster is set, so its agent takes it from the instance's tags.",
+                next_step="If those are not shown in its metadata: TASKERMAN_CLUSTERS=kind:name.",
             )
         ]
     record = reading.node_records(desk.opened(), [subject.node])[0]

@@ -134,6 +134,14 @@ def test_cancel_names_who_still_acts_and_ends_all_others_at_once(fleet: Fleet) -
     assert "wrong cluster" in status.nodes[1].reason
 
 
+def test_cancel_names_only_its_own_among_those_who_act(fleet: Fleet) -> None:
+    fleet.send("t-1", params=TWO, nodes=["i-1"])
+    fleet.send("t-2", params=TWO, nodes=["i-2"])
+    fleet.take("t-1", "i-1")
+    fleet.take("t-2", "i-2")
+    assert [place.node for place in control.cancel(fleet.desk, "t-2", "not that one").acting] == ["i-2"]
+
+
 def test_following_a_cancel_ends_when_the_last_attempt_has(fleet: Fleet) -> None:
     fleet.send()
     fleet.take("t-1", "i-1")

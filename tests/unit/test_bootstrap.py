@@ -1,0 +1,104 @@
+"""Composition promises: who this is comes from the settings, never from a guess; and nothing is reached too early."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from taskerman import bootstrap, cli
+from taskerman.agent import JournalFile
+from taskerman.agent.journal import Journal
+from taskerman.errors import CoordinationUnavailable, UsageError
+from taskerman.settings import Settings
+
+
+@pytest.fixture
+def nowhere() -> str:
+    """An address at which nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{taken.getsockname()[1]}"
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, nowhere: str) -> Callable[[str, str], None]:
+    """A machine that reaches nothing; a test says what else it is."""
+    for name in [name for name in os.environ if name.startswith(("TASKERMAN_", "AWS_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("TASKERMAN_ZOOKEEPER_HOSTS", nowhere)
+    monkeypatch.setenv("TASKERMAN_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{nowhere}")
+    return monkeypatch.setenv
+
+
+class Metadata:
+    """An instance that knows its id, and shows the tag that a test gives it."""
+
+    shown: str | None = None
+
+    def instance_id(self) -> str:
+        return "i-0123"
+
+    def tag(self, name: str) -> str:
+        if self.shown is None:
+            raise UsageError(f"The instance metadata shows no tag {name!r}.")
+        return self.shown
+
+
+def test_an_agent_asks_the_instance_who_it_is_when_the_settings_do_not_say(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(bootstrap, "InstanceMetadata", Metadata)
+    with pytest.raises(UsageError, match="no tag 'taskerman:cluster'"):
+        open_agent(Settings(state_dir=tmp_path))
+    monkeypatch.setattr(Metadata, "shown", "redis:a")
+    open_agent(Settings(state_dir=tmp_path))
+    assert Journal.model_validate_json((tmp_path / "journal.json").read_bytes()).node == "i-0123"
+
+
+def test_an_agent_of_two_clusters_refuses_to_start(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="2 clusters"):
+        open_agent(Settings(node_id="i-1", clusters=("redis:a", "redis:b"), state_dir=tmp_path))
+
+
+def open_agent(settings: Settings) -> None:
+    with bootstrap.open_agent(settings, lambda event: None):
+        pass
+
+
+def test_a_desk_reaches_nothing_before_a_verb_wants_it(nowhere: str) -> None:
+    with bootstrap.open_desk(Settings(zookeeper_hosts=nowhere)) as desk:
+        assert desk.catalog.names() is not None
+
+
+def test_a_router_without_zookeeper_says_so_within_its_patience(nowhere: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(zookeeper_hosts=nowhere, zookeeper_session_s=1)
+    monkeypatch.setattr(bootstrap, "_A_DAEMON_WAITS", timedelta(seconds=0.2))
+    with pytest.raises(CoordinationUnavailable, match=nowhere), bootstrap.open_router(settings, lambda event: None):
+        pass
+
+
+def test_cron_beside_a_resident_agent_has_nothing_to_do_and_a_second_resident_is_refused(
+    environment: Callable[[str, str], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment("TASKERMAN_NODE_ID", "i-1")
+    environment("TASKERMAN_CLUSTERS", "demo:web")
+    with JournalFile(tmp_path / "state", "i-1"):
+        assert cli.invoke(["agent", "--once"]) == 0
+        assert len(capsys.readouterr().out.splitlines()) == 1
+        assert cli.invoke(["agent"]) == 4
+        assert "E-LOCKED" in capsys.readouterr().err
+
+
+def test_a_wrong_setting_is_one_line_naming_the_variable(
+    environment: Callable[[str, str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment("TASKERMAN_QUEUE_PREFIX", "much-too-long-a-prefix")
+    assert cli.invoke(["status"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error E-USAGE: TASKERMAN_QUEUE_PREFIX is 'much-too-long-a-prefix'")
