@@ -363,3 +363,18 @@ def test_every_verb_has_help_in_plain_text(verb: str, capsys: pytest.CaptureFixt
     said = capsys.readouterr().out
     assert f"Usage: taskerman {verb}" in said
     assert said.isascii()
+
+
+def test_a_terminal_gets_the_same_words_and_nobodys_text_is_taken_for_markup(
+    taskerman: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taskerman.fleet.send()
+    taskerman.fleet.do("t-1", "i-1", Outcome.UNSAFE, "[red]port[/red] closed")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "200")
+    told = taskerman("status", "t-1").out
+    assert "[red]port[/red] closed" in told
+    assert "unsafe" in told
+    followed = taskerman("status", "t-1", "--watch")
+    assert followed.code == 0
+    assert "halted" in followed.out
