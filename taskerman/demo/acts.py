@@ -82,15 +82,14 @@ def one_that_stops(scene: Scene) -> None:
         scene.cluster.sicken(sick)
         screen.command(f"taskerman unhold {placed.hold.id}")
         _go(scene, followed, placed.hold.id)
-        status = scene.follow(task, followed, _halted, "the task stops by itself")
+        scene.follow(task, followed, _halted, "the task stops by itself")
     letter = _announced(scene)
     time.sleep(AFTERWARDS_S)
     end = time.monotonic()
     facts = scene.facts()
-    scene.follow(task, followed, lambda seen: True, "the task is there")
+    status = scene.look(task, followed)
     _report(scene, followed, facts, end)
-    assert followed.status is not None
-    _check_stopped(scene, followed.status, letter, sick)
+    _check_stopped(scene, status, letter, sick)
     check_rolling(facts, first, followed.began, end, 1)
     check_untouched(facts, others, before, followed.began, end)
     if not facts.is_down(sick, end):

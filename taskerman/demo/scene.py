@@ -97,16 +97,20 @@ class Scene:
         """Send it."""
         submit(self.installation.desk, prepare(json.dumps(document)))
 
+    def look(self, task: str, followed: Followed) -> TaskStatus:
+        """Look once, and remember. Raises `TaskUnknown` before it is planned."""
+        status = task_status(self.installation.desk, task)
+        followed.learn(status)
+        return status
+
     def follow(self, task: str, followed: Followed, until: Callable[[TaskStatus], bool], what: str) -> TaskStatus:
         """Look, show and remember until `until`. Raises `NotSo` when a daemon ends or it takes too long."""
 
         def look() -> TaskStatus | None:
             try:
-                followed.learn(task_status(self.installation.desk, task))
+                status = self.look(task, followed)
             except NotFound:  # not planned yet
                 return None
-            status = followed.status
-            assert status is not None
             self.screen.show(self._lines(status))
             return status if until(status) else None
 
