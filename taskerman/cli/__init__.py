@@ -28,10 +28,11 @@ def invoke(argv: Sequence[str]) -> int:
     """Do what `argv` (without the program's name) says; returns the exit code. Prints, and never raises."""
     from typer.main import get_command  # noqa: PLC0415  heavy, as is all that is imported below
 
-    from taskerman.cli.app import app  # noqa: PLC0415
+    from taskerman.cli.app import parser_for  # noqa: PLC0415
 
+    words = _spelled_out(argv)
     try:
-        answer = get_command(app)(_spelled_out(argv), prog_name="taskerman", standalone_mode=False)
+        answer = get_command(parser_for(words[0]))(words, prog_name="taskerman", standalone_mode=False)
         sys.stdout.flush()
         return answer if isinstance(answer, int) else 0
     except KeyboardInterrupt:

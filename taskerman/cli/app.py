@@ -1,24 +1,67 @@
-"""The verbs, put together. One module for each group of them."""
+"""The verbs, put together: the parser of one command line.
+
+Only the verb that is asked for gets its options; of the others their first line is all that help shows, and to take
+their options apart costs a third of what help may take.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
 from taskerman.cli import daemons, installation, letters, stops, tasks
 
-__all__ = ["app"]
+__all__ = ["VERBS", "parser_for"]
 
-app = typer.Typer(
-    rich_markup_mode=None,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Maintains clusters of datastores: declared tasks, done node by node, safely.",
-    epilog="Exit codes: 0 done, 2 bad input, 3 no such thing, 4 refused by its state, 5 cannot reach, 6 not permitted; "
-    "with --wait: 10 dead letters, 11 halted, 12 cancelled or expired, 13 the wait ran out.",
-)
+VERBS: dict[str, Callable[..., Any] | typer.Typer] = {
+    "submit": tasks.submit,
+    "status": tasks.status,
+    "explain": tasks.explain,
+    "cancel": stops.cancel,
+    "resume": stops.resume,
+    "hold": stops.hold,
+    "unhold": stops.unhold,
+    "slots": stops.slots,
+    "dlq": letters.dlq,
+    "router": daemons.router,
+    "agent": daemons.agent,
+    "init": installation.init,
+    "doctor": installation.doctor,
+    "settings": installation.settings,
+    "schema": installation.schema,
+    "demo": daemons.demo,
+}
+"""In the order in which help lists them."""
+
+
+def parser_for(word: str) -> typer.Typer:
+    """The parser of a command line that begins with `word`; any other word than a verb gives help, or its error."""
+    app = typer.Typer(
+        rich_markup_mode=None,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        epilog="Exit codes: 0 done, 1 a bug, 2 bad input, 3 no such thing, 4 refused by its state, 5 cannot reach, 6 "
+        "not permitted; submit --wait: 10 dead letters, 11 halted, 12 cancelled or expired, 13 the wait ran out.",
+    )
+    app.callback()(_everything)
+    for name, verb in VERBS.items():
+        if isinstance(verb, typer.Typer):
+            if name == word:
+                app.add_typer(verb, name=name)
+            else:
+                app.command(name, help=verb.info.help)(_nothing)
+        elif name == word:
+            app.command(name)(verb)
+        else:
+            app.command(name, help=verb.__doc__)(_nothing)
+    return app
+
+
+def _nothing() -> None:
+    """Stands for a verb that was not asked for."""
 
 
 def _version(wanted: bool) -> None:
@@ -29,28 +72,9 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _everything(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
     """Maintains clusters of datastores: declared tasks, done node by node, safely."""
-
-
-app.command("submit")(tasks.submit)
-app.command("status")(tasks.status)
-app.command("explain")(tasks.explain)
-app.command("cancel")(stops.cancel)
-app.command("resume")(stops.resume)
-app.command("hold")(stops.hold)
-app.command("unhold")(stops.unhold)
-app.add_typer(stops.slots, name="slots")
-app.add_typer(letters.dlq, name="dlq")
-app.command("router")(daemons.router)
-app.command("agent")(daemons.agent)
-app.command("init")(installation.init)
-app.command("doctor")(installation.doctor)
-app.command("settings")(installation.settings)
-app.command("schema")(installation.schema)
-app.command("demo")(daemons.demo)

@@ -23,7 +23,7 @@ class Document(StrEnum):
 
 
 def init(why: Why = "a new installation", as_json: Json = False) -> None:
-    """Make the installation's records and queues where they are absent; a new one begins with a hold on everything."""
+    """Make the records and queues that are absent. A new installation begins with a hold on everything."""
     from taskerman import control  # noqa: PLC0415
 
     with desk() as at:
@@ -36,7 +36,7 @@ def init(why: Why = "a new installation", as_json: Json = False) -> None:
 
 
 def doctor(as_json: Json = False) -> int:
-    """Look at everything that this machine needs: what is well, what is not, and the next step."""
+    """Is everything there, and reachable from here? For what is not well, the next step."""
     from taskerman import bootstrap, control  # noqa: PLC0415
     from taskerman.cli import views  # noqa: PLC0415
 

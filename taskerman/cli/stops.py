@@ -55,7 +55,7 @@ def cancel(
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """End a task: nothing of it starts any more, and what runs is asked to stop."""
+    """End a task. Nothing of it starts any more, and what runs is asked to stop."""
     from datetime import timedelta  # noqa: PLC0415
 
     from taskerman import control  # noqa: PLC0415
@@ -77,7 +77,7 @@ def cancel(
 
 
 def resume(task: Annotated[str, typer.Argument(help="A halted task.")], why: Why = "", as_json: Json = False) -> None:
-    """Let a halted task go on with the nodes that have not ended; what failed so far is excused."""
+    """Let a halted task go on. What failed so far is excused, every node without an end is rung."""
     from taskerman import control  # noqa: PLC0415
     from taskerman.cli import views  # noqa: PLC0415
 
@@ -88,7 +88,7 @@ def resume(task: Annotated[str, typer.Argument(help="A halted task.")], why: Why
 
 slots = typer.Typer(
     rich_markup_mode=None,
-    help="Who holds which slot: taskerman slots [CLUSTER]; and giving them back: taskerman slots release NODE.",
+    help="Who holds which slot, and giving slots back. taskerman slots [CLUSTER] lists.",
 )
 
 

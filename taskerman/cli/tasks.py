@@ -98,7 +98,7 @@ def explain(
     node: Annotated[str | None, typer.Argument(help="One of its nodes. Absent: all of them.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Why nodes have not ended, who holds the slots, and what may be typed next."""
+    """Why nodes wait, who holds the slots, what to type next."""
     from taskerman import control  # noqa: PLC0415
     from taskerman.cli import views  # noqa: PLC0415
 
