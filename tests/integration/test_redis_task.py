@@ -213,3 +213,16 @@ def test_an_action_that_failed_before_the_restart_is_known_not_to_have_happened(
     assert harness.recover() is Recovered.NOT_DONE
     harness.saved.update(run_id="x", asked=False)
     assert harness.recover() is Recovered.NOT_DONE
+
+
+def test_a_restart_that_was_asked_for_and_has_not_come_is_not_known(
+    redis_cluster: RedisCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same start, after the service manager was asked: it may still be on its way."""
+    monkeypatch.setattr("runners.redis.RECOVER_WITHIN_S", 0.2)
+    node = redis_cluster.node("redis-3")
+    harness = task(redis_cluster, node)
+    harness.saved.update(run_id=node.info("server")["run_id"], asked=True)
+    assert harness.recover() is Recovered.UNKNOWN
+    node.restart()
+    assert harness.recover() is Recovered.DONE

@@ -314,6 +314,11 @@ def test_one_peer_that_does_not_see_it_well_is_enough_to_wait(line: str, why: st
     assert answer == Wait(f"its peers do not see the server well: 10.0.0.2:7001 {why}")
 
 
+def test_a_peer_that_sees_the_cluster_down_is_waited_for() -> None:
+    answer = well(view(D, own=just_started(), b=server(B, state="fail")))
+    assert answer == Wait("its peers do not see the server well: 10.0.0.2:7001 sees cluster_state:fail")
+
+
 def test_the_clocks_of_two_machines_are_never_compared() -> None:
     """A peer whose clock is an hour off says the same with its own times."""
     off = 3_600_000
