@@ -62,12 +62,11 @@ def open_desk(settings: Settings, *, connect: Connect | None = None) -> Iterator
 
 @contextmanager
 def open_router(settings: Settings, emit: Listener, *, connect: Connect | None = None) -> Iterator[Router]:
-    """A router, connected. Raises `CoordinationUnavailable`."""
+    """A router; it connects when it runs, and waits for ZooKeeper as long as it must."""
     with ExitStack() as closing:
         aws = _aws(closing)
         tree = _connect(settings, connect, _A_DAEMON_WAITS)()
         closing.callback(tree.close)
-        tree.open()
         yield Router(
             RouterMoves(tree),
             queues=_queues(settings, aws),

@@ -99,6 +99,7 @@ class Router:
         self._emit(Event("router_started", {"queue": self._names.tasks}))
         while not self._stop.asked:
             try:
+                self._moves.open()  # an outage at the start is an outage: it delays, and no more
                 self.turn()
             except StopNow:
                 raise

@@ -33,8 +33,12 @@ class RouterMoves:
     """What a router does to the tree. Keeps nothing; safe to use from several threads."""
 
     def __init__(self, tree: Tree) -> None:
-        """`tree` is open, or is opened by the first move's caller."""
+        """`tree` is open, or is opened by `open`."""
         self._tree = tree
+
+    def open(self) -> None:
+        """Connect, unless it is connected. Idempotent. Raises `CoordinationUnavailable`."""
+        self._tree.open()
 
     def installation(self) -> Control:
         """The installation's control record. Raises `LayoutUnsupported` when there is none."""

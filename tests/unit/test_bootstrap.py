@@ -13,7 +13,8 @@ import pytest
 from taskerman import bootstrap, cli
 from taskerman.agent import JournalFile
 from taskerman.agent.journal import Journal
-from taskerman.errors import CoordinationUnavailable, UsageError
+from taskerman.errors import UsageError
+from taskerman.model.event import Event
 from taskerman.settings import Settings
 
 
@@ -76,11 +77,22 @@ def test_a_desk_reaches_nothing_before_a_verb_wants_it(nowhere: str) -> None:
         assert desk.catalog.names() is not None
 
 
-def test_a_router_without_zookeeper_says_so_within_its_patience(nowhere: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_router_without_zookeeper_says_so_and_waits_for_it(nowhere: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An outage at its start is an outage like every other: it delays, and no daemon ends."""
     settings = Settings(zookeeper_hosts=nowhere, zookeeper_session_s=1)
     monkeypatch.setattr(bootstrap, "_A_DAEMON_WAITS", timedelta(seconds=0.2))
-    with pytest.raises(CoordinationUnavailable, match=nowhere), bootstrap.open_router(settings, lambda event: None):
-        pass
+    waits: list[str] = []
+
+    def heard(event: Event) -> None:
+        if event.name == "router_waits":
+            waits.append(str(event.fields["why"]))
+            if len(waits) == 2:
+                router.stop()
+
+    with bootstrap.open_router(settings, heard) as router:
+        router.run()
+    assert len(waits) == 2
+    assert all(nowhere in why for why in waits)
 
 
 def test_cron_beside_a_resident_agent_has_nothing_to_do_and_a_second_resident_is_refused(
