@@ -110,8 +110,9 @@ def test_two_at_once_are_never_of_one_shard(redis_cluster: RedisCluster) -> None
     assert redis_cluster.node("redis-0").pid is not None
 
 
+@pytest.mark.parametrize("failover", [True, False])
 def test_of_two_that_passed_their_checks_in_the_same_moment_one_waits_for_the_other(
-    redis_cluster: RedisCluster,
+    redis_cluster: RedisCluster, failover: bool
 ) -> None:
     """Both of a shard, at once, many times: the shard is never without a server."""
     pair = [redis_cluster.node("redis-0"), redis_cluster.node("redis-3")]
@@ -119,7 +120,7 @@ def test_of_two_that_passed_their_checks_in_the_same_moment_one_waits_for_the_ot
 
     def act(node: RedisNode) -> None:
         try:
-            task(redis_cluster, node, at_once=2).execute_action()
+            task(redis_cluster, node, at_once=2, failover=failover).execute_action()
         except BaseException as error:
             errors.append(error)
 
