@@ -177,8 +177,10 @@ def test_an_api_error_in_discovery_is_waited_for_and_is_never_an_empty_cluster(
     assert letters(house) == {}
     assert not house.records.planned("blind")
 
+    at.cloud.end_loans(f"{at.prefix}-tasks", sent_earlier_s=3600)
+
     def given_up() -> dict[str, dict[str, Any]]:
-        at.cloud.end_loans(f"{at.prefix}-tasks", sent_earlier_s=3600)
+        at.cloud.end_loans(f"{at.prefix}-tasks")
         return letters(house)
 
     (letter,) = at.until(given_up, "after an hour it is a dead letter").values()
