@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from taskerman.agent.adoption import adopt, situation
+from taskerman.agent.early import Early, EarlyChild
 from taskerman.agent.holding import Held, Holding
 from taskerman.agent.journal import JournalledAttempt, JournalledEnd, prune
 from taskerman.agent.kit import Kit
@@ -39,13 +40,20 @@ class Acting:
     """`performance`: the attempt in hand, if there is one. Used on the agent's one thread."""
 
     def __init__(
-        self, kit: Kit, sessions: Sessions, holding: Holding, screen: Screen, post: Callable[[ChildReport], None]
+        self,
+        kit: Kit,
+        sessions: Sessions,
+        holding: Holding,
+        screen: Screen,
+        early: Early,
+        post: Callable[[ChildReport], None],
     ) -> None:
         """`post` hands a child's report to the loop, from any thread."""
         self._kit = kit
         self._sessions = sessions
         self._holding = holding
         self._screen = screen
+        self._early = early
         self._post = post
         self.performance: Performance | None = None
 
@@ -64,7 +72,7 @@ class Acting:
         attempt = taken.attempt
         kit.say("attempt_taken", **kit.ids(attempt), k=attempt.k)
         self._note(attempt)
-        self.performance = self._performing(session, plan, attempt)
+        self.performance = self._performing(session, plan, attempt, self._early.take(attempt.id))
         self.performance.tell(Taken(kit.clock.monotonic(), late=boottime() - asked > _LATE_S))
         self.look_for_stop(anew=True)
         return True
@@ -114,7 +122,9 @@ class Acting:
         noted = JournalledAttempt(id=attempt.id, task=attempt.task, fence=attempt.fence, phase=Phase.PRE_CHECK)
         self._kit.note_down(attempt=noted, end=None)
 
-    def _performing(self, session: Session, plan: Plan, attempt: Attempt) -> Performance:
+    def _performing(
+        self, session: Session, plan: Plan, attempt: Attempt, early: EarlyChild | None = None
+    ) -> Performance:
         kit, action = self._kit, plan.task.action
         try:
             target, traits = kit.catalog.target(action), kit.catalog.traits(action)
@@ -125,6 +135,7 @@ class Acting:
             kit,
             fence=lambda: self._confirm(session, attempt),
             post=self._post,
+            early=early,
         )
 
     def _confirm(self, session: Session, attempt: Attempt) -> None:

@@ -47,9 +47,13 @@ HookName = Literal["pre_check", "post_check", "recover"]
 
 @dataclass(frozen=True, slots=True)
 class PreCheck:
-    """Ask `pre_check`. Answered by `Checked`, `Errored`, `TimedOut` or `Died`."""
+    """Ask `pre_check`. Answered by `Checked`, `Errored`, `TimedOut` or `Died`.
+
+    `fence`: the fencing token of the take, for a child that was started before it. None: as its spec says.
+    """
 
     timeout: timedelta
+    fence: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,8 +202,9 @@ class ChildSpec:
 def command_to_json(command: Command) -> dict[str, JsonValue]:
     """The line that tells a child to do `command`."""
     match command:
-        case PreCheck(timeout):
-            return {"do": "pre_check", "timeout_s": timeout.total_seconds()}
+        case PreCheck(timeout, fence):
+            told: dict[str, JsonValue] = {"do": "pre_check", "timeout_s": timeout.total_seconds()}
+            return told if fence is None else {**told, "fence": fence}
         case PostCheck(timeout):
             return {"do": "post_check", "timeout_s": timeout.total_seconds()}
         case Recover(timeout):

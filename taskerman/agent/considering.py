@@ -6,6 +6,7 @@ anything.
 
 from __future__ import annotations
 
+from taskerman.agent.early import Early
 from taskerman.agent.holding import Held
 from taskerman.agent.kit import LOOK_AGAIN_S, Kit
 from taskerman.agent.screening import Defer, Reject, Screen
@@ -32,12 +33,14 @@ _TIME_ALONE = (Reason.BACKOFF, Reason.CLUSTER_WAITS)
 class Considering:
     """Used on the agent's one thread."""
 
-    def __init__(self, kit: Kit, sessions: Sessions, screen: Screen, settling: Settling) -> None:
-        """`sessions`: whose wake is left as a watch on what is waited for."""
+    def __init__(self, kit: Kit, sessions: Sessions, screen: Screen, settling: Settling, early: Early) -> None:
+        """`sessions`: whose wake is left as a watch on what is waited for. `early`: who waits near the head has its
+        child started."""
         self._kit = kit
         self._sessions = sessions
         self._screen = screen
         self._settling = settling
+        self._early = early
 
     def consider(self, session: Session, held: Held) -> tuple[Plan, Ready] | None:
         """Look where `held` stands, and do what follows. The answer, if any, is to be taken at once.
@@ -67,6 +70,10 @@ class Considering:
             self._keep_out(session, plan, held, verdict)
             return None
         standing = session.moves.stand(plan, kit.clock.now(), self._sessions.wake)
+        if isinstance(standing, Waiting) and _is_near(standing, plan):
+            self._early.prepare(plan, session.moves.record.next_attempt(kit.node, held.task))
+        elif not isinstance(standing, Ready):
+            self._early.dismiss(held.task)
         match standing:
             case Ready() if verdict is None:
                 return plan, standing
@@ -147,3 +154,8 @@ class Considering:
         if held.said != why:
             held.said = why
             self._kit.say("assignment_waits", "debug", task=held.task, why=why)
+
+
+def _is_near(waiting: Waiting, plan: Plan) -> bool:
+    """Whether it may be its turn as soon as slots are freed: at the head, or among the next that one wave may take."""
+    return waiting.reason is Reason.NO_ROOM or (waiting.reason is Reason.PLACE and waiting.place < plan.cap)

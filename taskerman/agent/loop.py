@@ -16,6 +16,7 @@ from datetime import timedelta
 
 from taskerman.agent.acting import Acting
 from taskerman.agent.considering import Considering
+from taskerman.agent.early import Early
 from taskerman.agent.holding import Holding
 from taskerman.agent.journal import JournalFile
 from taskerman.agent.kit import LOOK_AGAIN_S, Kit
@@ -92,8 +93,10 @@ class Agent:
         )
         screen = Screen(profile, catalog)
         self._sessions = Sessions(kit, connect, self._stop, self._wake)
-        self._considering = Considering(kit, self._sessions, screen, Settling(kit, self._holding, self._mailbox))
-        self._acting = Acting(kit, self._sessions, self._holding, screen, self._inbox.put)
+        self._early = Early(kit)
+        settling = Settling(kit, self._holding, self._mailbox)
+        self._considering = Considering(kit, self._sessions, screen, settling, self._early)
+        self._acting = Acting(kit, self._sessions, self._holding, screen, self._early, self._inbox.put)
 
     # --- running -----------------------------------------------------------------------------------------
 
@@ -122,6 +125,7 @@ class Agent:
         finally:
             self._mailbox.close()
             try:
+                self._early.dismiss()
                 self._acting.drain()
             finally:
                 self._sessions.close()
@@ -211,6 +215,7 @@ class Agent:
                 return 0.0
             self._considering.look_again_soon(held)
         if not self._holding.all():
+            self._early.dismiss()
             return self._sessions.rest(session)
         session.idle_since = None
         return self._until(self._holding.next_look())

@@ -18,7 +18,6 @@ from taskerman.agent import process
 from taskerman.agent.child_talk import (
     Abort,
     ChildGone,
-    ChildSpec,
     ExecuteAction,
     Exit,
     PostCheck,
@@ -26,6 +25,7 @@ from taskerman.agent.child_talk import (
     Recover,
     Report,
 )
+from taskerman.agent.early import EarlyChild, child_spec
 from taskerman.agent.hearing import result_signal, signal_of
 from taskerman.agent.journal import JournalledAttempt
 from taskerman.agent.kit import Kit
@@ -99,9 +99,10 @@ class Performance:
         *,
         fence: Callable[[], None],
         post: Callable[[ChildReport], None],
+        early: EarlyChild | None = None,
     ) -> None:
         """`fence` returns when the slots are confirmed, else raises. `post` hands a report to the loop, from any
-        thread."""
+        thread. `early`: a child that already waits for this attempt."""
         params = assigned.plan.task.taskerman_params
         self.assigned = assigned
         self.ending: Ending | None = None
@@ -110,6 +111,7 @@ class Performance:
         self._clock = kit.clock
         self._fence = fence
         self._post = post
+        self._early = early
         self._look_at: float | None = None
         self._overdue_at: float | None = None
         self._timeouts = params.timeout_args
@@ -230,21 +232,26 @@ class Performance:
         assigned = self.assigned
         self._children += 1
         number = self._children
-        params = assigned.plan.task.taskerman_params
-        spec = ChildSpec(
-            attempt=assigned.attempt.id,
-            assignment=assigned.plan.assignment(assigned.node),
-            node=assigned.node,
-            cluster=assigned.attempt.cluster,
-            nodes=[planned.id for planned in assigned.plan.nodes],
+
+        def report(said: Report) -> None:
+            self._post(ChildReport(number, said))
+
+        early, self._early = self._early, None
+        if early is not None:
+            self._child = early.process
+            early.hand_over(report)
+            return
+        spec = child_spec(
+            assigned.plan,
+            assigned.node,
+            assigned.attempt.id,
+            assigned.target,
+            assigned.settings,
             fence=assigned.attempt.fence,
-            target=assigned.target,
-            args=params.action_args,
-            settings=assigned.settings,
             saved=process.read_saved(self.directory),
         )
         try:
-            self._child = process.start(spec, self.directory, lambda report: self._post(ChildReport(number, report)))
+            self._child = process.start(spec, self.directory, report)
         except OSError as error:
             raise _NotStarted(f"the attempt's process could not be started: {error}") from error
 
@@ -264,7 +271,7 @@ class Performance:
         assert isinstance(child, process.ChildProcess)
         match question:
             case Question.PRE_CHECK:
-                child.ask(PreCheck(CHECK_TIMEOUT))
+                child.ask(PreCheck(CHECK_TIMEOUT, fence=self.assigned.attempt.fence))
             case Question.POST_CHECK:
                 child.ask(PostCheck(CHECK_TIMEOUT))
             case Question.RECOVER:

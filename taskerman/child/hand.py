@@ -51,10 +51,10 @@ class Hand:
         self.mute = False
         """It closed its end of the pipe: nothing more will be heard of it."""
 
-    def tell(self, hook: str) -> None:
-        """Run `hook`. What it does comes back through `heard`."""
+    def tell(self, hook: str, fence: int) -> None:
+        """Run `hook` under the fencing token `fence`. What it does comes back through `heard`."""
         try:
-            os.write(self._commands, json.dumps({"do": hook}).encode() + b"\n")
+            os.write(self._commands, json.dumps({"do": hook, "fence": fence}).encode() + b"\n")
         except BrokenPipeError:
             return  # it is dead; the keeper is about to notice, and reports it as the hook's end
 

@@ -175,7 +175,9 @@ class Keeper:
         else:
             self.phase = hook
             self.until = _boottime() + command["timeout_s"] if action is None else action.next_at
-            self.hand.tell(hook)
+            if "fence" in command:  # known only now, and later workers are forked with it
+                self.spec = {**self.spec, "fence": command["fence"]}
+            self.hand.tell(hook, self.spec["fence"])
 
     def _hear_worker(self) -> None:
         if self.hand is None:
@@ -203,7 +205,7 @@ class Keeper:
         assert self.hand is not None
         if self.action is not None and self.action.status:
             self.phase = "abort"  # `until` goes on: the import is part of its time
-            self.hand.tell("abort")
+            self.hand.tell("abort", self.spec["fence"])
             return
         self.phase = self.until = None
         if not self.was_ready:

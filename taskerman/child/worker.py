@@ -73,8 +73,9 @@ class Worker:
             return
         self._say({"say": "ready"})
         for line in self._commands:
-            hook = json.loads(line)["do"]
-            self._context.phase = hook
+            told = json.loads(line)
+            hook = told["do"]
+            self._context.phase, self._context.fence = hook, told["fence"]
             match hook:
                 case "pre_check" | "post_check":
                     self._ask(hook, getattr(runner, hook), _check_answer)

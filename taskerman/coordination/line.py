@@ -157,7 +157,7 @@ class Line(Incarnation):
         if not all(self.tree.read(*watched)):
             return None
         if place:
-            return Waiting(Reason.PLACE, f"{place} of the task's nodes stand before it in the line.")
+            return Waiting(Reason.PLACE, f"{place} of the task's nodes stand before it in the line.", place=place)
         around = survey(self.tree, plan, now, wake=wake, headers=self._headers)
         seen = self._snapshot(plan, control, known or Progress(), around, place)
         if entry.rpartition("/")[2].startswith("0") and not any(slot.node == self.node for slot in around.slots):

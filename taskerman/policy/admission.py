@@ -54,11 +54,13 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Not now. `text`: one sentence for a person. `until`: when time alone may change it, if so."""
+    """Not now. `text`: one sentence for a person. `until`: when time alone may change it, if so. `place`: how many of
+    its task's nodes stand before it, where that is the reason."""
 
     reason: Reason
     text: str
     until: datetime | None = None
+    place: int = 0
 
 
 Admission = Admitted | Waiting
@@ -193,7 +195,7 @@ def _turn(s: Snapshot) -> Waiting | None:
             f"{s.node} does not stand in the line: its doorbell has not arrived, or its agent is away.",
         )
     if s.place > 0:
-        return Waiting(Reason.PLACE, f"{s.place} of the task's nodes stand before it in the line.")
+        return Waiting(Reason.PLACE, f"{s.place} of the task's nodes stand before it in the line.", place=s.place)
     return None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,9 @@ from taskerman import Check, Go, Recovered, Refuse, Skip, TaskRunner, Wait
 
 class Scripted(TaskRunner):
     """`pre`, `post`: "go", "wait", "wait-cluster", "refuse", "skip", "raise", "hang", "until" (then go); `seconds`: of
-    the action; `action`: "ok", "raise", "hang", "until" (a file `<node>.go` appears); `recover`: "done", "not_done",
-    "unknown", "ask" (looks into the log). Where a value is a list, each call takes the next one and the last one
-    stays."""
+    the action; `action`: "ok", "raise", "hang", "until" (a file `<node>.go` appears), "stubborn" (ends for no signal),
+    "die-keeper" (the whole child is killed); `recover`: "done", "not_done", "unknown", "raise", "ask" (looks into the
+    log). Where a value is a list, each call takes the next one and the last one stays."""
 
     @property
     def folder(self) -> Path:
@@ -39,7 +40,13 @@ class Scripted(TaskRunner):
         return value
 
     def note(self, what: str) -> None:
-        line = {"what": what, "node": self.ctx.node_id, "attempt": self.ctx.attempt_id, "at": time.monotonic()}
+        line = {
+            "what": what,
+            "node": self.ctx.node_id,
+            "attempt": self.ctx.attempt_id,
+            "fence": self.ctx.fence,
+            "at": time.monotonic(),
+        }
         with (self.folder / "log.jsonl").open("a") as log:
             log.write(json.dumps(line) + "\n")
 
@@ -80,6 +87,12 @@ class Scripted(TaskRunner):
                 self.wait_for_go()
             elif how == "hang":
                 time.sleep(3600)
+            elif how == "stubborn":
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                time.sleep(3600)
+            elif how == "die-keeper":
+                os.kill(os.getppid(), signal.SIGKILL)
+                time.sleep(3600)
             time.sleep(float(self.behaviour("seconds", 0.0)))
             if how == "raise":
                 raise RuntimeError("told to fail")
@@ -92,6 +105,8 @@ class Scripted(TaskRunner):
     def recover(self) -> Recovered:
         self.note("recover")
         answer = self.behaviour("recover", "ask")
+        if answer == "raise":
+            raise RuntimeError("told to fail in recover")
         if answer != "ask":
             return Recovered(answer)
         lines = [json.loads(line) for line in (self.folder / "log.jsonl").read_text().splitlines()]

@@ -1,0 +1,129 @@
+"""A child that is started before its attempt is taken: whoever is near the head of the line imports while it waits.
+
+So a freed slot costs no imports. Until it is asked for its pre_check such a child only waits on its pipe; it ends when
+the agent does, and it is never asked anything for an attempt with another id than the one it was started for.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+
+from pydantic import JsonValue
+
+from taskerman.agent import process
+from taskerman.agent.child_talk import ChildGone, ChildSpec, Exit, Failed, OnReport, Report
+from taskerman.agent.kit import Kit
+from taskerman.errors import TaskermanError
+from taskerman.model.ids import AttemptId, NodeId, TaskId
+from taskerman.model.plan import Plan
+
+__all__ = ["Early", "EarlyChild", "child_spec"]
+
+_ENDS_IN_S = 5.0
+
+
+def child_spec(
+    plan: Plan,
+    node: NodeId,
+    attempt: AttemptId,
+    target: str,
+    settings: Mapping[str, JsonValue],
+    *,
+    fence: int,
+    saved: Mapping[str, JsonValue],
+) -> ChildSpec:
+    """What a child of `attempt` is given. `settings`: the node's configuration for the runner."""
+    task = plan.task
+    return ChildSpec(
+        attempt=attempt,
+        assignment=plan.assignment(node),
+        node=node,
+        cluster=task.cluster_name,
+        nodes=[planned.id for planned in plan.nodes],
+        fence=fence,
+        target=target,
+        args=task.taskerman_params.action_args,
+        settings=settings,
+        saved=saved,
+    )
+
+
+class EarlyChild:
+    """One of them, and what it has reported so far."""
+
+    def __init__(self, spec: ChildSpec, kit: Kit) -> None:
+        """Start it. Raises `OSError`."""
+        self.attempt = spec.attempt
+        self._lock = threading.Lock()
+        self._kept: list[Report] = []
+        self._sink: OnReport | None = None
+        self.process = process.start(spec, kit.journal.attempts() / spec.attempt, self._hear)
+
+    @property
+    def usable(self) -> bool:
+        """Whether it still waits, as far as was heard: a runner that failed to import is imported anew."""
+        with self._lock:
+            return not any(isinstance(report, ChildGone | Failed) for report in self._kept)
+
+    def hand_over(self, sink: OnReport) -> None:
+        """From now on its reports go to `sink`, those from before first."""
+        with self._lock:
+            for report in self._kept:
+                sink(report)
+            self._kept.clear()
+            self._sink = sink
+
+    def dismiss(self) -> None:
+        """End it: it was not needed."""
+        self.process.ask(Exit())
+        self.process.close()
+        if not self.process.wait(_ENDS_IN_S):
+            self.process.kill_all()
+
+    def _hear(self, report: Report) -> None:
+        with self._lock:
+            if self._sink is None:
+                self._kept.append(report)
+            else:
+                self._sink(report)
+
+
+class Early:
+    """At most one at a time. Used on the agent's one thread; nothing here can fail an attempt."""
+
+    def __init__(self, kit: Kit) -> None:
+        self._kit = kit
+        self._child: EarlyChild | None = None
+        self._task: TaskId = ""
+
+    def prepare(self, plan: Plan, attempt: AttemptId) -> None:
+        """Have a child ready for `attempt` of the task of `plan`, unless another task's already waits. Idempotent."""
+        task = plan.task
+        if self._child is not None:
+            if self._task != task.task_id or (self._child.attempt == attempt and self._child.usable):
+                return
+            self.dismiss()
+        kit = self._kit
+        try:
+            target = kit.catalog.target(task.action)
+            settings = kit.profile.runners.get(task.action.partition(":")[0], {})
+            spec = child_spec(plan, kit.node, attempt, target, settings, fence=0, saved={})
+            self._child, self._task = EarlyChild(spec, kit), task.task_id
+        except (TaskermanError, OSError) as error:  # the attempt itself will meet it, and say so in its outcome
+            kit.say("child_not_prepared", "warning", task=task.task_id, why=str(error))
+
+    def take(self, attempt: AttemptId) -> EarlyChild | None:
+        """The child that waits for `attempt`, if one does; any other is ended. It is the caller's from now on."""
+        child = self._child
+        if child is None or child.attempt != attempt or not child.usable:
+            self.dismiss()
+            return None
+        self._child = None
+        return child
+
+    def dismiss(self, task: TaskId | None = None) -> None:
+        """End what waits for `task`; None: whatever waits. Idempotent."""
+        if self._child is not None and task in (None, self._task):
+            child, self._child = self._child, None
+            child.dismiss()
