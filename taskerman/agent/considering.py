@@ -71,7 +71,7 @@ class Considering:
             return None
         standing = session.moves.stand(plan, kit.clock.now(), self._sessions.wake)
         if isinstance(standing, Waiting) and _is_near(standing, plan):
-            self._early.prepare(plan, session.moves.record.next_attempt(kit.node, held.task))
+            self._early.want(plan, session.moves.record.next_attempt(kit.node, held.task))
         elif not isinstance(standing, Ready):
             self._early.dismiss(held.task)
         match standing:
@@ -158,4 +158,4 @@ class Considering:
 
 def _is_near(waiting: Waiting, plan: Plan) -> bool:
     """Whether it may be its turn as soon as slots are freed: at the head, or among the next that one wave may take."""
-    return waiting.reason is Reason.NO_ROOM or (waiting.reason is Reason.PLACE and waiting.place < plan.cap)
+    return waiting.reason is Reason.NO_ROOM or (waiting.reason is Reason.PLACE and waiting.place <= plan.cap)

@@ -21,6 +21,7 @@ from taskerman.model.plan import Plan
 __all__ = ["Early", "EarlyChild", "child_spec"]
 
 _ENDS_IN_S = 5.0
+_SOON_S = 0.2
 
 
 def child_spec(
@@ -96,15 +97,31 @@ class Early:
         self._kit = kit
         self._child: EarlyChild | None = None
         self._task: TaskId = ""
+        self._wanted: tuple[Plan, AttemptId] | None = None
+        self.wake_at: float | None = None
+        """When `look_at_clock` has something to do, in monotonic seconds."""
 
-    def prepare(self, plan: Plan, attempt: AttemptId) -> None:
-        """Have a child ready for `attempt` of the task of `plan`, unless another task's already waits. Idempotent."""
-        task = plan.task
+    def want(self, plan: Plan, attempt: AttemptId) -> None:
+        """Have a child ready for `attempt` of the task of `plan` soon, unless another task's already waits. Idempotent.
+
+        Not at once: what brought this node near the head has just set others to work, and they go first.
+        """
         if self._child is not None:
-            if self._task != task.task_id or (self._child.attempt == attempt and self._child.usable):
+            if self._task != plan.task.task_id or (self._child.attempt == attempt and self._child.usable):
                 return
             self.dismiss()
-        kit = self._kit
+        if self._wanted is None:
+            self.wake_at = self._kit.clock.monotonic() + _SOON_S * (0.5 + self._kit.throw())
+        self._wanted = plan, attempt
+
+    def look_at_clock(self) -> None:
+        """Start the child that is wanted, when its time has come."""
+        if self._wanted is not None and self.wake_at is not None and self._kit.clock.monotonic() >= self.wake_at:
+            wanted, self._wanted, self.wake_at = self._wanted, None, None
+            self._start(*wanted)
+
+    def _start(self, plan: Plan, attempt: AttemptId) -> None:
+        kit, task = self._kit, plan.task
         try:
             target = kit.catalog.target(task.action)
             settings = kit.profile.runners.get(task.action.partition(":")[0], {})
@@ -120,10 +137,13 @@ class Early:
             self.dismiss()
             return None
         self._child = None
+        self.dismiss()
         return child
 
     def dismiss(self, task: TaskId | None = None) -> None:
         """End what waits for `task`; None: whatever waits. Idempotent."""
+        if self._wanted is not None and task in (None, self._wanted[0].task.task_id):
+            self._wanted = self.wake_at = None
         if self._child is not None and task in (None, self._task):
             child, self._child = self._child, None
             child.dismiss()

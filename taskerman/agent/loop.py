@@ -206,6 +206,7 @@ class Agent:
             if acting.performance.ending is None:
                 return self._until(acting.performance.wake_at)
             acting.conclude(session)
+        self._early.look_at_clock()
         for held in self._holding.due(self._kit.clock.monotonic()):
             found = self._considering.consider(session, held)
             if found is None:
@@ -218,7 +219,8 @@ class Agent:
             self._early.dismiss()
             return self._sessions.rest(session)
         session.idle_since = None
-        return self._until(self._holding.next_look())
+        looks = (self._holding.next_look(), self._early.wake_at)
+        return self._until(min((at for at in looks if at is not None), default=None))
 
     def _until(self, at: float | None) -> float:
         return LOOK_AGAIN_S if at is None else max(at - self._kit.clock.monotonic(), 0.0)

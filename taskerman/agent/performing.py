@@ -241,16 +241,16 @@ class Performance:
             self._child = early.process
             early.hand_over(report)
             return
-        spec = child_spec(
-            assigned.plan,
-            assigned.node,
-            assigned.attempt.id,
-            assigned.target,
-            assigned.settings,
-            fence=assigned.attempt.fence,
-            saved=process.read_saved(self.directory),
-        )
         try:
+            spec = child_spec(
+                assigned.plan,
+                assigned.node,
+                assigned.attempt.id,
+                assigned.target,
+                assigned.settings,
+                fence=assigned.attempt.fence,
+                saved=process.read_saved(self.directory),
+            )
             self._child = process.start(spec, self.directory, report)
         except OSError as error:
             raise _NotStarted(f"the attempt's process could not be started: {error}") from error

@@ -5,8 +5,12 @@ Started by the agent. By hand, `--report-fd 1` shows the reports on the terminal
 
 from __future__ import annotations
 
+import os
 import sys
 
 from taskerman.child.keeper import main
 
-sys.exit(main(sys.argv[1:]))
+code = main(sys.argv[1:])
+sys.stderr.flush()
+# Everything is on disk and nobody is left: taking the interpreter apart would only keep the slot waiting.
+os._exit(code)

@@ -154,6 +154,9 @@ class Line(Incarnation):
         watched = [Exists(entry, wake)]
         if place:
             watched.append(Exists(f"{lane}/{names.names[place - 1]}", wake))
+        if place > plan.cap:
+            # When that one goes, no more than one wave stands before us: the time to get ready. Nobody else tells.
+            watched.append(Exists(f"{lane}/{names.names[place - plan.cap]}", wake))
         if not all(self.tree.read(*watched)):
             return None
         if place:
