@@ -27,8 +27,8 @@ def six(tmp_path: Path) -> Iterator[Installation]:
 
 def test_a_document_becomes_an_outcome_on_one_node(fleet: Installation) -> None:
     """Submit to outcome: one node, one attempt, nothing left over."""
-    fleet.start().submit()
-    fleet.until(lambda: fleet.outcomes("t1") == {"i-0": "succeeded"}, "an outcome")
+    task = fleet.start().submit()
+    fleet.until(lambda: fleet.outcomes(task) == {"i-0": "succeeded"}, "an outcome")
     assert fleet.acted() == ["i-0"]
     assert fleet.slots() == ()
     fleet.until(lambda: fleet.queues.depth("t-node-i-0").in_flight == 0, "the doorbell is settled")
@@ -40,12 +40,12 @@ def test_six_nodes_are_done_two_at_a_time(six: Installation) -> None:
     """Each node once, never more than two in an action."""
     for node in six.nodes:
         six.behave(node.id, action="until")
-    six.start().submit()
+    task = six.start().submit()
     six.until(lambda: len(six.acted()) == 2, "both places are used at once")
     for node in six.nodes:
         (six.folder / f"{node.id}.go").touch()
-    six.until(lambda: len(six.outcomes("t1")) == 6, "six outcomes")
-    assert set(six.outcomes("t1").values()) == {"succeeded"}
+    six.until(lambda: len(six.outcomes(task)) == 6, "six outcomes")
+    assert set(six.outcomes(task).values()) == {"succeeded"}
     assert sorted(six.acted()) == [node.id for node in six.nodes]
     assert six.most_at_once() == 2
     assert six.slots() == ()
@@ -56,11 +56,11 @@ def test_an_unsafe_node_stops_the_task_and_keeps_its_slot(six: Installation) -> 
     sick = "i-1"
     six.behave(sick, post="refuse")
     six.operator.hold("*", "until all stand in line, so that the order is the plan's")
-    six.start().submit(params={"lease_args": {"concurrency": 1}})
-    six.until(lambda: len(six.waiting("t1")) == 6, "all stand in line")
+    task = six.start().submit(params={"lease_args": {"concurrency": 1}})
+    six.until(lambda: len(six.waiting(task)) == 6, "all stand in line")
     six.operator.unhold("*", "go")
-    six.until(lambda: six.control("t1").get("state") == "halted", "the task halts")
-    assert six.outcomes("t1")[sick] == "unsafe"
+    six.until(lambda: six.control(task).get("state") == "halted", "the task halts")
+    assert six.outcomes(task)[sick] == "unsafe"
     assert six.slots() == (f"{sick}~1~unsafe",)
     assert six.acted() == ["i-0", "i-3", sick]  # ranks are by AZ
     letters: list[dict[str, object]] = []
@@ -74,9 +74,9 @@ def test_an_unsafe_node_stops_the_task_and_keeps_its_slot(six: Installation) -> 
     assert "told to refuse" in str(letters[0]["reason"])
 
     six.behave(sick)
-    assert six.operator.redrive("t1", sick, "repaired")
-    plan = six.operator.plan("t1")
+    assert six.operator.redrive(task, sick, "repaired")
+    plan = six.operator.plan(task)
     assert not ring(six.queues, NAMES, plan, [n.id for n in plan.nodes])
-    six.until(lambda: len(six.outcomes("t1")) == 6, "all done")
-    assert set(six.outcomes("t1").values()) == {"succeeded"}
+    six.until(lambda: len(six.outcomes(task)) == 6, "all done")
+    assert set(six.outcomes(task).values()) == {"succeeded"}
     assert six.slots() == ()

@@ -7,6 +7,8 @@ this file knows of them is their contracts.
 from __future__ import annotations
 
 import json
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,13 +20,16 @@ from typing import Any
 from pydantic import JsonValue
 
 from taskerman.adapters.clock import SystemClock
-from taskerman.agent import Agent, JournalFile, Profile
+from taskerman.agent import Agent, Profile
+from taskerman.agent.journal import Journal
+from taskerman.agent.loop import _Deaf
+from taskerman.child.kin import MARKER, processes
 from taskerman.coordination.operator_moves import OperatorMoves
 from taskerman.coordination.router_moves import RouterMoves
 from taskerman.errors import ActionUnknown
 from taskerman.model.cluster import Node
 from taskerman.model.event import Event
-from taskerman.model.ids import QueueNames
+from taskerman.model.ids import QueueNames, draw_task_id
 from taskerman.model.task import ActionTraits
 from taskerman.policy.conclusion import Pace
 from taskerman.ports.queue import Queues
@@ -33,6 +38,7 @@ from taskerman.router import Router, RouterLimits
 from taskerman.testing.discovery import MemoryDiscovery
 from taskerman.testing.queues import MemoryQueues
 from taskerman.testing.tree import MemoryServer, MemoryTree
+from tests.support.mortal import Killed, Life, MortalJournal, MortalQueues, MortalTree
 
 CLUSTER = "demo:web"
 NAMES = QueueNames("t")
@@ -68,8 +74,10 @@ class Member:
     """One node's agent, and the thread it works on."""
 
     agent: Agent
-    journal: JournalFile
+    journal: MortalJournal
     thread: threading.Thread
+    life: Life
+    trees: list[MortalTree]
     errors: list[BaseException] = field(default_factory=list)
 
 
@@ -86,6 +94,7 @@ class Installation:
         catalog: OneAction | None = None,
     ) -> None:
         self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
         self.clock = SystemClock()
         self.server = MemoryServer()
         self.connect = connect or (lambda: MemoryTree(self.server))
@@ -95,6 +104,7 @@ class Installation:
         self.discovery = MemoryDiscovery({CLUSTER: self.nodes})
         self.events: list[Event] = []
         self.members: dict[str, Member] = {}
+        self.tasks: list[str] = []
         self.tree = self.connect()
         self.tree.open()
         self.operator = OperatorMoves(self.tree, "tester", self.clock.now)
@@ -127,7 +137,7 @@ class Installation:
                 poll=timedelta(seconds=0.2), again=timedelta(seconds=0.1), sweep=timedelta(seconds=0.2)
             ),
         )
-        thread = threading.Thread(target=router.run, name="router")
+        thread = threading.Thread(target=router.run, name="router", daemon=True)
         thread.start()
         self._router = router, thread, tree
 
@@ -142,36 +152,86 @@ class Installation:
         }
         return Profile(**{**settings, **changes})
 
-    def agent(self, node: str, **changes: Any) -> tuple[Agent, JournalFile]:
-        journal = JournalFile(self.folder / "state" / node, node)
+    def start_agent(
+        self,
+        node: str,
+        *,
+        catalog: OneAction | None = None,
+        life: Life | None = None,
+        once: bool = False,
+        max_wait: float = 600,
+        fail: Callable[[Journal], OSError | None] | None = None,
+        **changes: Any,
+    ) -> Member:
+        """Start it. `life`: when it dies. `fail`: which writes of its journal fail. `changes`: of its profile."""
+        life = life or Life()
+        journal = MortalJournal(self.folder / "state" / node, node, life)
+        journal.fail = fail or journal.fail
+        trees: list[MortalTree] = []
+        errors: list[BaseException] = []
+
+        def connect() -> Tree:
+            trees.append(MortalTree(self.connect(), life))
+            return trees[-1]
+
         agent = Agent(
             self.profile(node, **changes),
             journal,
-            connect=self.connect,
-            queues=self.queues,
+            connect=connect,
+            queues=MortalQueues(self.queues, life),
             names=NAMES,
-            catalog=self.catalog,
+            catalog=catalog or self.catalog,
             clock=self.clock,
             emit=self.events.append,
         )
-        return agent, journal
-
-    def start_agent(self, node: str, **changes: Any) -> Member:
-        agent, journal = self.agent(node, **changes)
-        errors: list[BaseException] = []
 
         def work() -> None:
             try:
-                agent.run()
+                agent.run(once=once, max_wait=timedelta(seconds=max_wait))
             except BaseException as error:
                 errors.append(error)
             finally:
                 journal.close()
 
-        member = Member(agent, journal, threading.Thread(target=work, name=f"agent {node}"), errors)
+        member = Member(
+            agent, journal, threading.Thread(target=work, name=f"agent {node}", daemon=True), life, trees, errors
+        )
         member.thread.start()
         self.members[node] = member
         return member
+
+    def crash_agent(self, node: str, *, expire: bool = True) -> None:
+        """As `kill -9`: nothing more is written, nothing is said to anybody; its session runs out at once, or later."""
+        member = self.members[node]
+        member.life.dead = True
+        member.agent._inbox.put(_Deaf(Killed()))  # type: ignore[arg-type]
+        self.bury(node, expire=expire)
+
+    def bury(self, node: str, *, expire: bool = True) -> None:
+        """Wait for the end of an agent whose life is over; its session runs out."""
+        member = self.members.pop(node)
+        member.thread.join(30)
+        assert not member.thread.is_alive(), f"the agent of {node} does not die; {self.story()}"
+        assert member.errors, f"the agent of {node} ended in peace; {self.story()}"
+        assert isinstance(member.errors[0], Killed), member.errors[0]
+        if expire:
+            for tree in member.trees:
+                assert isinstance(tree.inner, MemoryTree)
+                self.server.expire(tree.inner)
+
+    def failed(self, node: str) -> BaseException:
+        """What the agent of `node` ended with."""
+        member = self.members.pop(node)
+        member.thread.join(30)
+        assert member.errors, f"the agent of {node} did not fail; {self.story()}"
+        return member.errors[0]
+
+    def ended(self, node: str) -> None:
+        """Wait until the agent of `node` has ended by itself, in peace."""
+        member = self.members.pop(node)
+        member.thread.join(30)
+        assert not member.thread.is_alive(), f"the agent of {node} does not end; {self.story()}"
+        assert not member.errors, member.errors[0]
 
     def stop_agent(self, node: str) -> None:
         member = self.members.pop(node)
@@ -182,10 +242,15 @@ class Installation:
             raise member.errors[0]
 
     def stop(self) -> None:
+        """End all that was started, whatever state the test left it in."""
+        for member in self.members.values():
+            member.agent.stop()
+        errors: list[Exception] = []
         for node in list(self.members):
-            self.members[node].agent.stop()
-        for node in list(self.members):
-            self.stop_agent(node)
+            try:
+                self.stop_agent(node)
+            except Exception as error:
+                errors.append(error)
         if self._router is not None:
             router, thread, tree = self._router
             router.stop()
@@ -193,13 +258,37 @@ class Installation:
             tree.close()
             self._router = None
         self.tree.close()
+        for process in self.left():  # of agents that a test has killed
+            os.kill(process, signal.SIGKILL)
+        if errors:
+            raise errors[0]
+
+    def left(self) -> list[int]:
+        """Processes of this installation's attempts that live."""
+        prefixes = [f"{task}.".encode() for task in self.tasks]
+        found = []
+        for process in processes().values():
+            try:
+                environment = Path(f"/proc/{process.pid}/environ").read_bytes()
+            except OSError:
+                continue
+            if process.alive and any(MARKER.encode() + b"=" + prefix in environment for prefix in prefixes):
+                found.append(process.pid)
+        return found
 
     # --- people
 
     def behave(self, node: str, **behaviour: Any) -> None:
         (self.folder / f"{node}.json").write_text(json.dumps(behaviour))
 
-    def submit(self, task: str = "t1", **changes: Any) -> str:
+    def go(self, node: str) -> None:
+        """Let an action that waits "until" end."""
+        (self.folder / f"{node}.go").touch()
+
+    def submit(self, task: str | None = None, **changes: Any) -> str:
+        """Send a document. Its id is drawn: attempts are told apart by it on the whole machine."""
+        task = task or draw_task_id()
+        self.tasks.append(task)
         self.queues.send(NAMES.tasks, json.dumps(document(task, **changes)))
         return task
 
@@ -221,6 +310,29 @@ class Installation:
             if record is not None:
                 found[name] = json.loads(record.data)["outcome"]
         return found
+
+    def end(self, task: str, node: str = "i-0") -> dict[str, Any]:
+        record = self.tree.get(f"/tasks/{task}/end/{node}")
+        return json.loads(record.data) if record else {}
+
+    def progress(self, task: str, node: str = "i-0") -> dict[str, Any]:
+        record = self.tree.get(f"/tasks/{task}/progress/{node}")
+        return json.loads(record.data) if record else {}
+
+    def node(self, node: str = "i-0") -> dict[str, Any]:
+        record = self.tree.get(f"/nodes/{node}")
+        return json.loads(record.data) if record else {}
+
+    def journal(self, node: str = "i-0") -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.folder / "state" / node / "journal.json").read_text())
+        return found
+
+    def said(self, name: str) -> list[Event]:
+        return [event for event in list(self.events) if event.name == name]
+
+    def did(self, what: str, node: str = "i-0") -> int:
+        """How often the runner of `node` did that: pre, begin, end, post, recover."""
+        return sum(line["what"] == what and line["node"] == node for line in self.log())
 
     def control(self, task: str) -> dict[str, Any]:
         record = self.tree.get(f"/tasks/{task}/ctl")
