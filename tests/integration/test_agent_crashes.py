@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -444,3 +444,30 @@ def test_one_plan_that_cannot_be_read_stops_one_task(fleet: Installation) -> Non
     fleet.until(lambda: bool(fleet.said("assignment_stuck")), "it is told")
     task = fleet.submit(params=quick())
     assert outcome(fleet, task) == "succeeded"
+
+
+def test_a_disk_that_is_full_after_the_action_costs_nothing_but_knowledge(fleet: Installation) -> None:
+    """Neither the phase nor the end can be written down: the outcome is recorded all the same."""
+
+    def fail(journal: Any) -> OSError | None:
+        after = journal.attempt is not None and (journal.end is not None or journal.attempt.phase == "post_check")
+        return OSError(28, "No space left on device") if after else None
+
+    fleet.start_agent("i-0", fail=fail)
+    task = fleet.submit(params=quick())
+    assert outcome(fleet, task) == "succeeded"
+    assert len(fleet.said("journal_not_written")) >= 2
+
+
+def test_a_task_whose_time_is_over_is_not_begun_by_the_next_agent(fleet: Installation) -> None:
+    """It was taken in time, its agent died before the action, and not_after passed meanwhile."""
+    fleet.behave("i-0", pre=["hang", "go"])
+    fleet.start_agent("i-0")
+    late = datetime.now(UTC) + timedelta(seconds=2)
+    task = fleet.submit(params=quick(), not_after=late.isoformat())
+    fleet.until(lambda: fleet.did("pre") == 1, "it is asked")
+    fleet.crash_agent("i-0")
+    until(lambda: datetime.now(UTC) > late, "its time is over")
+    fleet.start_agent("i-0")
+    assert outcome(fleet, task) == "expired"
+    assert fleet.did("begin") == 0

@@ -146,6 +146,7 @@ def test_a_runner_without_arguments_takes_none(catalog: InstalledRunners) -> Non
     [
         ("import no_such_module_anywhere", "no_such_module_anywhere"),
         ("1 / 0", "ZeroDivisionError"),
+        ("raise SystemExit('imported')", "SystemExit: imported"),
         ("Broken = 3", "not a TaskRunner"),
         ("", "not there"),
     ],
