@@ -177,21 +177,8 @@ def ours(work: Work, hosts: str, aws_url: str, folder: Path, *, hold: bool) -> S
         emit=emit,
         limits=RouterLimits(poll=timedelta(seconds=2)),
     )
-    threads = [threading.Thread(target=router.run)]
-    agents = []
-    for name in work.names:
-        journal = JournalFile(folder / name, name)
-        profile = Profile(
-            node=name,
-            clusters=(CLUSTER,),
-            actions=("*",),
-            runners={"bench_task": {"log": str(log), "seconds": work.seconds, "uneven": work.uneven}},
-        )
-        agent = Agent(
-            profile, journal, connect=connect, queues=queues, names=NAMES, catalog=_Catalog(), clock=clock, emit=emit
-        )
-        agents.append(agent)
-        threads.append(threading.Thread(target=agent.run))
+    agents = _agents(work, folder, log, connect, queues, emit)
+    threads = [threading.Thread(target=run) for run in (router.run, *(agent.run for agent in agents))]
     for thread in threads:
         thread.start()
     while len(_children(tree, "/nodes")) < work.nodes or sum(e.name == "agent_ready" for _, e in events) < work.nodes:
@@ -218,6 +205,30 @@ def ours(work: Work, hosts: str, aws_url: str, folder: Path, *, hold: bool) -> S
             thread.join()
         tree.close()
     return _measure(work, events, log, counted, cpu, children)
+
+
+def _agents(
+    work: Work,
+    folder: Path,
+    log: Path,
+    connect: Callable[[], ZookeeperTree],
+    queues: SqsQueues,
+    emit: Callable[[Event], None],
+) -> list[Agent]:
+    settings: dict[str, JsonValue] = {"log": str(log), "seconds": work.seconds, "uneven": work.uneven}
+    return [
+        Agent(
+            Profile(node=name, clusters=(CLUSTER,), actions=("*",), runners={"bench_task": settings}),
+            JournalFile(folder / name, name),
+            connect=connect,
+            queues=queues,
+            names=NAMES,
+            catalog=_Catalog(),
+            clock=SystemClock(),
+            emit=emit,
+        )
+        for name in work.names
+    ]
 
 
 def _children(tree: ZookeeperTree, path: str) -> Sequence[str]:

@@ -27,7 +27,7 @@ def test_for_a_person_an_event_stays_on_its_line_whatever_is_in_it() -> None:
     out = io.StringIO()
     log_listener("human", stream=out)(Event("attempt_ended", {"task": "t-1", "why": "two\nlines"}, "warning"))
     (line,) = out.getvalue().splitlines()
-    assert line[13:] == 'warning attempt_ended  task=t-1 why=two\\nlines'
+    assert line[13:] == "warning attempt_ended  task=t-1 why=two\\nlines"
 
 
 def test_below_the_level_nothing_is_written() -> None:
