@@ -16,5 +16,9 @@ class SystemClock:
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """Seconds since some moment before this process; unaffected by the time of day being set."""
-        return time.monotonic()
+        """Seconds since boot, unaffected by the time of day being set.
+
+        Time asleep counts (CLOCK_BOOTTIME): a machine that was suspended between its check and its action must not
+        believe that no time has passed.
+        """
+        return time.clock_gettime(time.CLOCK_BOOTTIME)

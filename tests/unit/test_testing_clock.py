@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -46,3 +47,9 @@ def test_the_machines_clock_is_aware_and_never_goes_back() -> None:
     clock = SystemClock()
     assert clock.now().utcoffset() == timedelta()
     assert clock.monotonic() <= clock.monotonic()
+
+
+def test_time_asleep_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that was suspended between a check and its action must not believe that no time has passed."""
+    monkeypatch.setattr(time, "clock_gettime", {time.CLOCK_BOOTTIME: 70.0, time.CLOCK_MONOTONIC: 7.0}.__getitem__)
+    assert SystemClock().monotonic() == 70.0
