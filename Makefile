@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 LOCK := requirements.lock
 READY := $(VENV)/.installed
 
+# Every attempt, daemon and command is a process that imports: without bytecode each would compile it all again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help env services demo check format test acceptance bench lock clean
 
@@ -52,7 +55,7 @@ format: env ## Let ruff mend what it can
 	$(BIN)/ruff format
 
 test: env services ## Everything: also real ZooKeeper and Redis, processes and faults
-	$(BIN)/pytest
+	$(BIN)/pytest --durations=15
 
 acceptance: env services ## Only the shipped commands against real clusters, with faults
 	$(BIN)/pytest tests/acceptance
