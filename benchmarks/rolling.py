@@ -195,7 +195,10 @@ def ours(work: Work, hosts: str, aws_url: str, folder: Path, *, hold: bool) -> S
             if not any(thread.is_alive() for thread in threads[1:]):
                 raise RuntimeError(f"the agents ended: {[e for _, e in events][-3:]}")
         cpu, children = _cpu(resource.RUSAGE_SELF) - cpu, _cpu(resource.RUSAGE_CHILDREN) - children
-        time.sleep(2)  # the last settlements, which belong to the requests of an attempt
+        while sum(event.name == "assignment_settled" for _, event in events) < work.nodes:
+            time.sleep(0.05)  # settlements belong to the requests of an attempt
+            if not any(thread.is_alive() for thread in threads[1:]):
+                raise RuntimeError("the agents ended before everything was settled")
     finally:
         counted = Counter(requests)
         for agent in agents:
@@ -327,8 +330,8 @@ def report(console: Console, work: Work, mine: Seen, theirs: Seen | None, goal: 
 
     row("makespan", "", lambda s: f"{s.makespan:.1f} s")
     row("efficiency (bound / makespan)", f">= {goal:.2f}", lambda s: f"{work.bound / s.makespan:.3f}")
-    row("hand-over p50", "<= 25 ms", lambda s: f"{_quantile(s.hand_over, 0.5) * 1000:.0f} ms")
-    row("hand-over p99", "<= 100 ms", lambda s: f"{_quantile(s.hand_over, 0.99) * 1000:.0f} ms")
+    row("hand-over p50", "<= 25 ms", lambda s: _quantile_ms(s.hand_over, 0.5))
+    row("hand-over p99", "<= 100 ms", lambda s: _quantile_ms(s.hand_over, 0.99))
     row("most at once, by the actions' own log", f"<= {work.at_once}", lambda s: str(s.most_at_once))
     row("ZooKeeper writes an attempt", "<= 4", lambda s: f"{s.zk_writes:.2f}", both=False)
     row("ZooKeeper reads an attempt", "", lambda s: f"{s.zk_reads:.1f}", both=False)
@@ -338,8 +341,11 @@ def report(console: Console, work: Work, mine: Seen, theirs: Seen | None, goal: 
     console.print(table)
 
 
-def _quantile(values: Sequence[float], q: float) -> float:
-    return statistics.quantiles(values, n=1000, method="inclusive")[int(q * 1000) - 1]
+def _quantile_ms(seconds: Sequence[float], q: float) -> str:
+    """In milliseconds; a dash when nobody had to wait for somebody else's slot."""
+    if len(seconds) < 2:
+        return "-"
+    return f"{statistics.quantiles(seconds, n=1000, method='inclusive')[int(q * 1000) - 1] * 1000:.0f} ms"
 
 
 def main() -> int:
