@@ -40,6 +40,7 @@ __all__ = [
     "DocumentVersionUnsupported",
     "Ec2Unavailable",
     "Fenced",
+    "HistoryUnavailable",
     "LayoutUnsupported",
     "NodeActing",
     "NodeUnknown",
@@ -235,6 +236,12 @@ class Ec2Unavailable(TransientError):
     """EC2 cannot be reached or refuses for now."""
 
     code = "E-EC2"
+
+
+class HistoryUnavailable(TransientError):
+    """The history's database cannot be reached or refuses for now; what was to be stored may be stored or not."""
+
+    code = "E-HISTORY"
 
 
 class DiscoveryFailed(TransientError):
