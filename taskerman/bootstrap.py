@@ -57,6 +57,7 @@ def open_desk(settings: Settings, *, connect: Connect | None = None) -> Iterator
             catalog=InstalledRunners(),
             clock=SystemClock(),
             by=settings.operator,
+            guard=settings.guard,
         )
 
 
@@ -75,6 +76,7 @@ def open_router(settings: Settings, emit: Listener, *, connect: Connect | None =
             catalog=InstalledRunners(),
             clock=SystemClock(),
             emit=emit,
+            guard=settings.guard,
         )
 
 

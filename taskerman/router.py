@@ -33,6 +33,7 @@ from taskerman.model.event import Event, Listener
 from taskerman.model.ids import QueueNames
 from taskerman.model.plan import Plan, Refusal
 from taskerman.model.task import TaskDocument, parse_task_document
+from taskerman.policy.guards import SizeGuard
 from taskerman.policy.letters import announcement, dead_letter_of_document
 from taskerman.policy.routing import deadline, make_plan
 from taskerman.ports.catalog import Catalog
@@ -75,9 +76,11 @@ class Router:
         clock: Clock,
         emit: Listener,
         limits: RouterLimits | None = None,
+        guard: SizeGuard | None = None,
         throw: Callable[[], float] = random.random,
     ) -> None:
-        """`discoveries`: by the name that a document's `discovery` gives; a new kind is added there."""
+        """`discoveries`: by the name that a document's `discovery` gives; a new kind is added there. `guard`: how far
+        a cluster may have moved from its last known size before a person must look."""
         self._moves = moves
         self._queues = queues
         self._names = names
@@ -86,6 +89,7 @@ class Router:
         self._clock = clock
         self._emit = emit
         self._limits = limits or RouterLimits()
+        self._guard = guard
         self._throw = throw
         self._stop = StopSign()
         self._swept_at: float | None = None
@@ -176,6 +180,12 @@ class Router:
                 f"Task {document.task_id} exists with other content ({plan.hash[:19]} there, {digest[:19]} here).",
                 next_step="Give the new task an id of its own.",
             )
+        if (why := self._moves.parked(document.task_id)) is not None:
+            # Nobody is rung, perhaps they are not the cluster's at all: who approves it rings them.
+            fields = {"task": document.task_id, "cluster": document.cluster_name, "why": why}
+            self._emit(Event("task_parked", fields, "warning"))
+            delivery.ack()
+            return
         unreached = ring(self._queues, self._names, plan, self._moves.unended(plan))
         if unreached:
             raise QueuesUnavailable(f"{len(unreached)} of {len(plan.nodes)} nodes could not be rung: {unreached[:5]}.")
@@ -208,7 +218,7 @@ class Router:
             sent_at=sent_at,
             now=now,
         )
-        if self._moves.publish(plan) is Published.NEW:
+        if self._moves.publish(plan, self._guard) is not Published.THERE:
             self._emit(
                 Event(
                     "task_planned",

@@ -31,6 +31,7 @@ from pydantic_settings import (
 from taskerman.errors import UsageError
 from taskerman.model.ids import ID, ClusterName, NodeId, QueueNames
 from taskerman.policy.conclusion import Pace
+from taskerman.policy.guards import SizeGuard
 
 __all__ = ["DEFAULT_FILE", "FILE_VARIABLE", "PREFIX", "Loaded", "Setting", "Settings", "load"]
 
@@ -89,6 +90,15 @@ class Settings(BaseSettings):
     idle_session_s: float = Field(
         60, ge=0, le=86400, description="an agent without work ends its ZooKeeper session after so long, seconds"
     )
+    guard_below_percent: int = Field(
+        50, ge=0, le=100, description="a cluster below this part of its last known size parks the plan, percent"
+    )
+    guard_above_percent: int = Field(
+        200, ge=100, le=100_000, description="a cluster above this part of its last known size parks the plan, percent"
+    )
+    guard_nodes: int = Field(
+        3, ge=0, le=10_000, description="a cluster that moved by no more nodes than this is never parked"
+    )
     runners: dict[str, dict[str, JsonValue]] = Field(
         default_factory=dict, description="this node's configuration for each runner, such as how a service restarts"
     )
@@ -124,6 +134,11 @@ class Settings(BaseSettings):
     def pace(self) -> Pace:
         """How fast this fleet tries again."""
         return Pace(backoff=timedelta(seconds=self.retry_backoff_s), deferral=timedelta(seconds=self.deferral_s))
+
+    @property
+    def guard(self) -> SizeGuard:
+        """When a plan is parked because its cluster's size jumped."""
+        return SizeGuard(self.guard_below_percent, self.guard_above_percent, self.guard_nodes)
 
 
 @dataclass(frozen=True, slots=True)

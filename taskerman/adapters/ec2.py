@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from taskerman.adapters.aws import AWS_ERRORS, PATIENCE, Aws, Deadline, explain, persist
-from taskerman.errors import Bug, DiscoveryFailed, Ec2Unavailable
+from taskerman.errors import Bug, DiscoveryFailed, Ec2Unavailable, UsageError
 from taskerman.model.cluster import Node
 
 __all__ = ["CLUSTER_TAG", "Ec2Discovery"]
@@ -39,8 +39,13 @@ class Ec2Discovery:
     ) -> None:
         """`cluster_tag`: the key of the tag. `patience`: how long one page is asked for while EC2 throttles or is away.
 
-        `page`: instances a request, 5 to 1000.
+        `page`: instances a request, 5 to 1000. Raises `UsageError` for a tag without a name: any instance has that.
         """
+        if not cluster_tag.strip():
+            raise UsageError(
+                "The EC2 tag that names a node's cluster is empty, which would select anything.",
+                next_step="Set TASKERMAN_CLUSTER_TAG.",
+            )
         self._aws = aws
         self._cluster_tag = cluster_tag
         self._patience = patience

@@ -21,6 +21,7 @@ VERBS: dict[str, Callable[..., Any] | typer.Typer] = {
     "explain": tasks.explain,
     "cancel": stops.cancel,
     "resume": stops.resume,
+    "approve": stops.approve,
     "hold": stops.hold,
     "unhold": stops.unhold,
     "slots": stops.slots,

@@ -1,4 +1,4 @@
-"""Verbs that stop things and let them go on: hold, unhold, cancel, resume, slots."""
+"""Verbs that stop things and let them go on: hold, unhold, cancel, resume, approve, slots."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from taskerman.cli.printing import Json, Why, desk, live, print_value, print_values
 
-__all__ = ["cancel", "hold", "resume", "slots", "unhold"]
+__all__ = ["approve", "cancel", "hold", "resume", "slots", "unhold"]
 
 
 def hold(
@@ -84,6 +84,16 @@ def resume(task: Annotated[str, typer.Argument(help="A halted task.")], why: Why
     with desk() as at:
         done = control.resume(at, task, why)
         print_value(done, as_json, views.resumed(done))
+
+
+def approve(task: Annotated[str, typer.Argument(help="A parked task.")], why: Why, as_json: Json = False) -> None:
+    """Let a parked task begin. You have looked at its nodes; the size of its cluster is believed from now on."""
+    from taskerman import control  # noqa: PLC0415
+    from taskerman.cli import views  # noqa: PLC0415
+
+    with desk() as at:
+        done = control.approve(at, task, why)
+        print_value(done, as_json, views.approved(done))
 
 
 slots = typer.Typer(

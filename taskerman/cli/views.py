@@ -7,6 +7,7 @@ from datetime import datetime
 
 from taskerman.cli.printing import Block, Table, ago
 from taskerman.control.values import (
+    Approved,
     Cancelled,
     Examination,
     Explanation,
@@ -24,8 +25,10 @@ from taskerman.control.values import (
     TaskStatus,
 )
 from taskerman.model.hold import Hold
+from taskerman.model.task import TaskState
 
 __all__ = [
+    "approved",
     "cancelled",
     "counts",
     "examined",
@@ -97,6 +100,11 @@ def overview(value: Overview, now: datetime) -> list[Block]:
                 ),
             )
         )
+        blocks += [
+            f"{line.task_id} is parked: {line.why}. Look at its nodes: taskerman status {line.task_id}"
+            for line in value.tasks
+            if line.state is TaskState.PARKED
+        ]
     else:
         blocks.append("No task is open.")
     if value.waiting_documents:
@@ -109,7 +117,7 @@ def overview(value: Overview, now: datetime) -> list[Block]:
 def task(value: TaskStatus, now: datetime) -> list[Block]:
     """One task and its nodes."""
     why = f" ({value.why})" if value.why else ""
-    return [
+    blocks: list[Block] = [
         f"{value.task_id}: {value.action} on {value.cluster_name}, {value.cap} at a time, for {value.owner}",
         f"{value.state.value}{why}: {counts(value.counts)}",
         Table(
@@ -120,6 +128,9 @@ def task(value: TaskStatus, now: datetime) -> list[Block]:
             ),
         ),
     ]
+    if value.state is TaskState.PARKED:
+        blocks.append(f'If these nodes are right: taskerman approve {value.task_id} --why "..."; else cancel it.')
+    return blocks
 
 
 def explained(value: Explanation, now: datetime) -> list[Block]:
@@ -169,6 +180,19 @@ def resumed(value: Resumed) -> list[Block]:
         blocks.append(
             f"Not rung: {', '.join(value.unreached)}. Their queues did not answer; agents that have the task already "
             "go on by themselves."
+        )
+    return blocks
+
+
+def approved(value: Approved) -> list[Block]:
+    """What is believed from now on, and who was rung."""
+    blocks: list[Block] = [f"{value.task_id} begins: {value.rung} nodes were rung."]
+    if value.size is not None:
+        blocks.append(f"Its cluster is believed to have {value.size} nodes from now on.")
+    if value.unreached:
+        blocks.append(
+            f"Not rung: {', '.join(value.unreached)}. Their queues did not answer; submit the same document again, "
+            "which rings who has no outcome yet."
         )
     return blocks
 

@@ -14,12 +14,13 @@ from taskerman.control.explaining import explain
 from taskerman.control.following import follow, follow_cancel
 from taskerman.control.places import list_slots, release
 from taskerman.control.status import overview, task_status
-from taskerman.control.stopping import cancel, hold, resume, unhold
+from taskerman.control.stopping import approve, cancel, hold, resume, unhold
 from taskerman.control.submitting import prepare, preview, submit
 
 __all__ = [
     "Desk",
     "Subject",
+    "approve",
     "cancel",
     "discard",
     "examine",

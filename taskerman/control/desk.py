@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from taskerman.coordination.operator_moves import OperatorMoves
 from taskerman.coordination.router_moves import RouterMoves
 from taskerman.errors import UsageError
 from taskerman.model.ids import QueueNames
+from taskerman.policy.guards import SizeGuard
 from taskerman.ports.catalog import Catalog
 from taskerman.ports.clock import Clock
 from taskerman.ports.discovery import Discovery
@@ -24,7 +25,7 @@ class Desk:
     """What a verb works with, as `by` (claimed, and recorded so).
 
     `tree` need not be open: a verb opens it when it needs it, so that what needs only a queue needs only a queue.
-    `discoveries`: by the name that a document's `discovery` gives.
+    `discoveries`: by the name that a document's `discovery` gives. `guard`: when routers park a plan.
     """
 
     tree: Tree
@@ -34,6 +35,7 @@ class Desk:
     catalog: Catalog
     clock: Clock
     by: str
+    guard: SizeGuard = field(default_factory=SizeGuard)
 
     def opened(self) -> Tree:
         """The tree, connected. Raises `CoordinationUnavailable`."""

@@ -101,10 +101,18 @@ def _about_kept(place: HeldPlace) -> list[str]:
 
 
 def _of_the_task(seen: SeenTask) -> list[str]:
-    if seen.control.state in (TaskState.HALTED, TaskState.PARKED):
-        task = seen.plan.task.task_id
-        return [f"taskerman resume {task}", f'taskerman cancel {task} --why "..."']
-    return []
+    task = seen.plan.task.task_id
+    match seen.control.state:
+        case TaskState.HALTED:
+            return [f"taskerman resume {task}", f'taskerman cancel {task} --why "..."']
+        case TaskState.PARKED:
+            return [
+                f"taskerman status {task}",
+                f'taskerman approve {task} --why "..."',
+                f'taskerman cancel {task} --why "..."',
+            ]
+        case _:
+            return []
 
 
 def _after(task: TaskId, node: NodeId, end: End) -> list[str]:

@@ -1,4 +1,4 @@
-"""HOLD, UNHOLD, CANCEL, RESUME: a person stops things, and lets them go on.
+"""HOLD, UNHOLD, CANCEL, RESUME, APPROVE: a person stops things, and lets them go on.
 
 An acknowledgement means that no attempt is taken after it. What had been taken before goes on, so each
 acknowledgement names it: it is read after the change, when nothing can be added to it any more.
@@ -10,14 +10,15 @@ from collections.abc import Sequence
 
 from taskerman.control.desk import Desk, check_why
 from taskerman.control.places import acting_in
-from taskerman.control.values import Cancelled, Held, HeldPlace, Resumed, Unheld
+from taskerman.control.values import Approved, Cancelled, Held, HeldPlace, Resumed, Unheld
 from taskerman.coordination import overview as reading
+from taskerman.coordination.tasks import refuse_unless_parked
 from taskerman.errors import TaskUnknown, UsageError
 from taskerman.model.hold import Hold
 from taskerman.model.ids import TaskId
 from taskerman.ringing import ring
 
-__all__ = ["cancel", "cancelled", "hold", "resume", "unhold"]
+__all__ = ["approve", "cancel", "cancelled", "hold", "resume", "unhold"]
 
 _LONGEST_WHY = 300
 
@@ -64,7 +65,7 @@ def cancelled(desk: Desk, task: TaskId) -> Cancelled:
 
 
 def resume(desk: Desk, task: TaskId, why: str = "") -> Resumed:
-    """Let a halted or parked task go on: what failed so far is excused, every node without an end is rung.
+    """Let a halted task go on: what failed so far is excused, every node without an end is rung.
 
     A node that was not reached and holds its assignment already goes on all the same. Raises `RefusedByState`,
     `TaskUnknown`.
@@ -75,6 +76,22 @@ def resume(desk: Desk, task: TaskId, why: str = "") -> Resumed:
     nodes = desk.router_moves().unended(plan)
     unreached = ring(desk.queues, desk.names, plan, nodes)
     return Resumed(task_id=task, excused=control.excused, rung=len(nodes) - len(unreached), unreached=tuple(unreached))
+
+
+def approve(desk: Desk, task: TaskId, why: str) -> Approved:
+    """Let a parked task begin: its nodes are rung, and its cluster's size at planning is the one believed from now on.
+
+    The nodes are rung first: rung and parked they only wait; open and never rung they would wait for the daily ringing.
+    Raises `RefusedByState` (it is not parked), `TaskUnknown`, `UsageError` (no reason).
+    """
+    check_why(why)
+    moves = desk.moves()
+    refuse_unless_parked(task, moves.control(task))
+    plan = moves.plan(task)
+    nodes = desk.router_moves().unended(plan)
+    unreached = ring(desk.queues, desk.names, plan, nodes)
+    size = moves.approve(task, why)
+    return Approved(task_id=task, size=size, rung=len(nodes) - len(unreached), unreached=tuple(unreached))
 
 
 def _check_target(desk: Desk, on: str, why: str) -> None:

@@ -24,8 +24,9 @@ from taskerman.model.base import content_hash, parse_json_object
 from taskerman.model.hold import Hold
 from taskerman.model.ids import draw_task_id
 from taskerman.model.plan import Plan, PlannedNode
-from taskerman.model.task import MAX_DOCUMENT_BYTES, TaskControl, TaskDocument, parse_task_document
+from taskerman.model.task import MAX_DOCUMENT_BYTES, TaskControl, TaskDocument, TaskState, parse_task_document
 from taskerman.policy.admission import Admission, Snapshot, Waiting, admit
+from taskerman.policy.guards import suspicion
 from taskerman.policy.routing import deadline, make_plan
 
 __all__ = ["Prepared", "prepare", "preview", "submit"]
@@ -109,6 +110,7 @@ def preview(desk: Desk, prepared: Prepared) -> Preview:
     tree = desk.opened()
     holds = reading.installation(tree).holds
     around = _around(desk, plan)
+    would_be = _control_of(desk, plan)
     records = reading.node_records(tree, [node.id for node in plan.nodes])
     return Preview(
         task_id=prepared.document.task_id,
@@ -118,7 +120,7 @@ def preview(desk: Desk, prepared: Prepared) -> Preview:
         discovered=discovered,
         not_after=plan.accepted.not_after,
         nodes=tuple(
-            _previewed(node, admit(_hypothetical(plan, node, record or NodeRecord(), holds, around), now))
+            _previewed(node, admit(_hypothetical(plan, node, record or NodeRecord(), would_be, holds, around), now))
             for node, record in zip(plan.nodes, records, strict=True)
         ),
     )
@@ -174,8 +176,21 @@ def _around(desk: Desk, plan: Plan) -> Around | None:
         return None
 
 
+def _control_of(desk: Desk, plan: Plan) -> TaskControl:
+    """Open, or parked as a router would park it."""
+    size = plan.accepted.discovered
+    known = desk.router_moves().size(plan.task.cluster_name)
+    why = None if size is None else suspicion(known, size, desk.guard)
+    return TaskControl() if why is None else TaskControl(state=TaskState.PARKED, why=why)
+
+
 def _hypothetical(
-    plan: Plan, node: PlannedNode, record: NodeRecord, holds: tuple[Hold, ...], around: Around | None
+    plan: Plan,
+    node: PlannedNode,
+    record: NodeRecord,
+    control: TaskControl,
+    holds: tuple[Hold, ...],
+    around: Around | None,
 ) -> Snapshot:
     """The snapshot as it would be if the plan stood now and every node of it had joined: its place is its rank."""
     task = plan.task
@@ -187,7 +202,7 @@ def _hypothetical(
         cap=plan.cap,
         max_failures=task.taskerman_params.failure_args.max_failures,
         not_after=plan.accepted.not_after,
-        control=TaskControl(),
+        control=control,
         record=record,
         progress=Progress(),
         holds=holds,

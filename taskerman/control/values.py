@@ -16,6 +16,7 @@ from taskerman.model.slot import SlotState
 from taskerman.model.task import TaskState
 
 __all__ = [
+    "Approved",
     "Cancelled",
     "Discarded",
     "Examination",
@@ -239,6 +240,18 @@ class Resumed(Noun):
 
     task_id: TaskId
     excused: tuple[NodeId, ...]
+    rung: int
+    unreached: tuple[NodeId, ...]
+
+
+class Approved(Noun):
+    """A parked task that a person looked at. `size`: what its cluster's size is believed to be from now on.
+
+    `unreached`: nodes that were not rung.
+    """
+
+    task_id: TaskId
+    size: int | None
     rung: int
     unreached: tuple[NodeId, ...]
 

@@ -28,7 +28,9 @@ __all__ = ["Ended", "Left", "Line", "Over", "Ready", "Standing"]
 
 _LOOKS = 20
 
-_OUT_OF_LINE = frozenset({Reason.NODE_GONE, Reason.EXPIRED, Reason.NOT_OPEN, Reason.BACKOFF, Reason.NODE_BUSY})
+_OUT_OF_LINE = frozenset(
+    {Reason.NODE_GONE, Reason.EXPIRED, Reason.NOT_OPEN, Reason.PARKED, Reason.BACKOFF, Reason.NODE_BUSY}
+)
 """For these the node does not stand in the line: others must not wait behind it."""
 
 

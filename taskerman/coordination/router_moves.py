@@ -14,8 +14,9 @@ from taskerman.errors import AnswerUnknown, Bug, TaskExists
 from taskerman.model.hold import Control
 from taskerman.model.ids import ClusterName, NodeId, TaskId
 from taskerman.model.plan import ClusterRecord, OpenTask, Plan, Refusal
-from taskerman.model.task import TaskControl
-from taskerman.ports.tree import Check, Children, Committed, Create, Delete, Exists, Get, Names, Set, Stat, Tree
+from taskerman.model.task import TaskControl, TaskState
+from taskerman.policy.guards import SizeGuard, suspicion
+from taskerman.ports.tree import Check, Children, Committed, Create, Delete, Exists, Get, Names, Op, Set, Stat, Tree
 
 __all__ = ["Published", "RouterMoves"]
 
@@ -26,6 +27,7 @@ class Published(Enum):
     """What became of a plan."""
 
     NEW = auto()
+    PARKED = auto()  # new, and nothing of it starts before a person has looked
     THERE = auto()  # the same document was planned before: go on from that plan
 
 
@@ -50,37 +52,28 @@ class RouterMoves:
         record = self._tree.get(layout.task(task))
         return None if record is None else Plan.unpack(record.data)
 
-    def publish(self, plan: Plan) -> Published:
+    def publish(self, plan: Plan, guard: SizeGuard | None = None) -> Published:
         """PLAN: write it unless the task has one. A lost answer needs no fence: it is create-if-absent.
 
-        Raises `TaskExists` when the id is taken by another document, `AnswerUnknown` when nobody answers.
+        Parked if `guard` finds the cluster's size suspicious; else that size is the one that later plans are compared
+        with. Raises `TaskExists` when the id is taken by another document, `AnswerUnknown` when nobody answers.
         """
-        document = plan.task
-        name = document.task_id
-        self._prepare(document.cluster_name, plan)
-        header = OpenTask(
-            task=name,
-            owner=document.owner,
-            cap=plan.cap,
-            max_failures=document.taskerman_params.failure_args.max_failures,
-        )
-        ops = [
-            Create(layout.task(name), plan.pack()),
-            Create(layout.control(name), TaskControl().to_json()),
-            Create(layout.lines(name)),
-            *(Create(layout.line(name, lane)) for lane in sorted({node.lane for node in plan.nodes})),
-            Create(layout.progresses(name)),
-            Create(layout.ends(name)),
-            Create(layout.open_task(document.cluster_name), header.to_json(), sequence=True),
-        ]
-        for last in (*[False] * (_TRIES - 1), True):
+        name = plan.task.task_id
+        self._prepare(plan.task.cluster_name, plan)
+        silent = 0
+        while True:
+            ops, published = self._plan(plan, guard or SizeGuard())
             try:
-                if isinstance(self._tree.commit(ops), Committed):
-                    return Published.NEW
-                break
+                done = self._tree.commit(ops)
             except AnswerUnknown:
-                if last:
+                silent += 1
+                if silent == _TRIES:
                     raise
+                continue
+            if isinstance(done, Committed):
+                return published
+            if done.path != layout.cluster(plan.task.cluster_name):
+                break  # else the cluster's record moved since it was read
         there = self.plan(name)
         if there is None:
             raise Bug(f"The plan of {name} was refused, and there is none.")
@@ -90,6 +83,51 @@ class RouterMoves:
                 next_step="Give the new task an id of its own.",
             )
         return Published.THERE
+
+    def parked(self, task: TaskId) -> str | None:
+        """Why `task` is parked; None: it is not."""
+        record = self._tree.get(layout.control(task))
+        if record is None:
+            return None
+        control = layout.decode(TaskControl, record, layout.control(task))
+        return control.why if control.state is TaskState.PARKED else None
+
+    def size(self, cluster: ClusterName) -> int | None:
+        """How many nodes the cluster had when that was last believed; None: nothing was planned for it yet."""
+        record = self._tree.get(layout.cluster(cluster))
+        return None if record is None else layout.decode(ClusterRecord, record, layout.cluster(cluster)).size
+
+    def _plan(self, plan: Plan, guard: SizeGuard) -> tuple[list[Op], Published]:
+        document = plan.task
+        name, cluster = document.task_id, layout.cluster(document.cluster_name)
+        found = self._tree.get(cluster)
+        if found is None:
+            raise Bug(f"{cluster} vanished while {name} was planned.")
+        record = layout.decode(ClusterRecord, found, cluster)
+        size = plan.accepted.discovered
+        why = None if size is None else suspicion(record.size, size, guard)
+        control = TaskControl() if why is None else TaskControl(state=TaskState.PARKED, why=why)
+        header = OpenTask(
+            task=name,
+            owner=document.owner,
+            cap=plan.cap,
+            max_failures=document.taskerman_params.failure_args.max_failures,
+        )
+        ops: list[Op] = [
+            Create(layout.task(name), plan.pack()),
+            Create(layout.control(name), control.to_json()),
+            Create(layout.lines(name)),
+            *(Create(layout.line(name, lane)) for lane in sorted({node.lane for node in plan.nodes})),
+            Create(layout.progresses(name)),
+            Create(layout.ends(name)),
+            Create(layout.open_task(document.cluster_name), header.to_json(), sequence=True),
+        ]
+        # After the creates: whether the task is there already is the first question, also of a repeated commit.
+        if why is None and size not in (None, record.size):
+            ops.append(Set(cluster, record.model_copy(update={"size": size}).to_json(), found.stat.version))
+        elif size is not None:
+            ops.append(Check(cluster, found.stat.version))
+        return ops, Published.NEW if why is None else Published.PARKED
 
     def registered(self, nodes: Collection[NodeId]) -> set[NodeId]:
         """Those whose agent ever registered."""

@@ -1,4 +1,4 @@
-"""CANCEL and RESUME: whether a task may go on."""
+"""CANCEL, RESUME and APPROVE: whether a task may go on."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from taskerman.errors import RefusedByState, TaskEnded
 from taskerman.model.assignment import Progress, ProgressState
 from taskerman.model.ids import NodeId, TaskId, attempt_id
 from taskerman.model.outcome import End, Outcome
+from taskerman.model.plan import ClusterRecord
 from taskerman.model.task import TaskControl, TaskState
 from taskerman.ports.tree import Check, Children, Committed, Create, Delete, Get, Op, Set
 
-__all__ = ["TaskVerbs"]
+__all__ = ["TaskVerbs", "refuse_unless_parked"]
 
 _TRIES = 20
 
@@ -73,13 +74,21 @@ class TaskVerbs(Verbs):
         return True
 
     def resume(self, task: TaskId, why: str) -> TaskControl:
-        """Go on with a halted or parked task: what failed so far is excused. Ring its nodes afterwards."""
+        """Go on with a halted task: what failed so far is excused. Ring its nodes afterwards.
+
+        Raises `RefusedByState`: a parked one is not resumed but approved, for that is another question.
+        """
 
         def build() -> tuple[list[Op], TaskControl]:
             control, version = self._control(task)
-            if control.state not in (TaskState.HALTED, TaskState.PARKED):
+            if control.state is TaskState.PARKED:
                 raise RefusedByState(
-                    f"Task {task} is {control.state.value}; only a halted or parked one is resumed.",
+                    f"Task {task} is parked: {control.why}.",
+                    next_step=f'Look at its nodes; if they are right: `taskerman approve {task} --why "..."`.',
+                )
+            if control.state is not TaskState.HALTED:
+                raise RefusedByState(
+                    f"Task {task} is {control.state.value}; only a halted one is resumed.",
                     next_step=f"`taskerman status {task}` shows it.",
                 )
             excused = tuple(sorted({*control.excused, *control.failed}))
@@ -88,9 +97,46 @@ class TaskVerbs(Verbs):
 
         return self._commit(build, "resume", task, why)
 
+    def approve(self, task: TaskId, why: str) -> int | None:
+        """Let a parked task begin, and believe the size that its cluster had when it was planned. That size.
+
+        Whoever approves has looked at the plan's nodes, so the next plan is compared with them. Raises `TaskUnknown`,
+        `RefusedByState` (it is not parked). Ring its nodes before: a crash in between must not leave it open, unrung.
+        """
+        plan = self.plan(task)
+        cluster = layout.cluster(plan.task.cluster_name)
+        size = plan.accepted.discovered
+
+        def build() -> tuple[list[Op], int | None]:
+            control, version = self._control(task)
+            refuse_unless_parked(task, control)
+            after = control.model_copy(update={"state": TaskState.OPEN, "why": ""})
+            ops: list[Op] = [Set(layout.control(task), after.to_json(), version)]
+            found = self._tree.get(cluster)
+            if found is not None and size is not None:
+                record = layout.decode(ClusterRecord, found, cluster).model_copy(update={"size": size})
+                ops.append(Set(cluster, record.to_json(), found.stat.version))
+            return ops, size
+
+        return self._commit(build, "approve", task, why)
+
+    def control(self, task: TaskId) -> TaskControl:
+        """The task's control record. Raises `TaskUnknown`."""
+        return self._control(task)[0]
+
     def _refuse_unless_unended(self, task: TaskId, control: TaskControl) -> None:
         ends = as_names(self._tree.read(Children(layout.ends(task)))[0])
         if control.state in (TaskState.CLOSING, TaskState.EXPIRED) or (
             ends is not None and len(ends.names) == len(self.plan(task).nodes)
         ):
             raise TaskEnded(f"Task {task} has ended.", next_step=f"`taskerman status {task}` shows its outcomes.")
+
+
+def refuse_unless_parked(task: TaskId, control: TaskControl) -> None:
+    """Raise `RefusedByState` for a task that nobody asks to be approved."""
+    if control.state is not TaskState.PARKED:
+        resume = f"`taskerman resume {task}` lets it go on."
+        raise RefusedByState(
+            f"Task {task} is {control.state.value}; only a parked one is approved.",
+            next_step=resume if control.state is TaskState.HALTED else f"`taskerman status {task}` shows it.",
+        )

@@ -32,10 +32,14 @@ class PlannedNode(Noun):
 
 
 class Accepted(Noun):
-    """What acceptance filled in; it stands beside the document, whose hash is of what was received."""
+    """What acceptance filled in; it stands beside the document, whose hash is of what was received.
+
+    `discovered`: how many nodes the cluster had, before any `limit`; None when the document named its nodes.
+    """
 
     at: Timestamp
     not_after: Timestamp
+    discovered: int | None = None
 
 
 class Plan(Noun):
@@ -85,7 +89,11 @@ class OpenTask(Noun):
 
 
 class ClusterRecord(Noun):
-    """`/clusters/<c>`: checked by every take of the cluster."""
+    """`/clusters/<c>`: checked by every take of the cluster.
+
+    `size`: how many nodes it had when that was last believed: by a plan that nobody had to look at, or by the person
+    who looked. None: nothing was planned for it yet.
+    """
 
     v: Literal[1] = 1
     size: int | None = None

@@ -34,6 +34,7 @@ class Reason(StrEnum):
     NODE_GONE = "node_gone"
     EXPIRED = "expired"
     NOT_OPEN = "not_open"
+    PARKED = "parked"
     HOLD = "hold"
     CLUSTER_WAITS = "cluster_waits"
     KEPT_SLOT = "kept_slot"
@@ -153,6 +154,8 @@ def _stopped(s: Snapshot) -> Waiting | None:
     if s.control.state is TaskState.OPEN:
         return None
     why = f": {s.control.why}" if s.control.why else ""
+    if s.control.state is TaskState.PARKED:
+        return Waiting(Reason.PARKED, f"The task is parked until a person approves it{why}.")
     return Waiting(Reason.NOT_OPEN, f"The task is {s.control.state.value}{why}.")
 
 

@@ -68,15 +68,16 @@ def make_plan(
     """
     nodes = choose(task, discovered, registered=registered)
     known = {node.id for node in discovered}
+    size = None if task.nodes else len(known)
     concurrency = task.taskerman_params.lease_args.concurrency
     if isinstance(concurrency, str):
         if task.nodes:
             raise DocumentFieldInvalid("A percentage is of the discovered cluster, and nodes are given.")
-        concurrency = max(1, len({n.id for n in discovered}) * int(concurrency.removesuffix("%")) // 100)
+        concurrency = max(1, len(known) * int(concurrency.removesuffix("%")) // 100)
     return Plan(
         doc=dict(received),
         hash=digest,
-        accepted=Accepted(at=now, not_after=deadline(task, sent_at)),
+        accepted=Accepted(at=now, not_after=deadline(task, sent_at), discovered=size),
         cap=concurrency,
         nodes=tuple(
             PlannedNode(

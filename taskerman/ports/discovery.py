@@ -17,7 +17,8 @@ class Discovery(Protocol):
         """Every *running* node of `cluster` (`kind:name`), each once, in no particular order.
 
         Raises `DiscoveryFailed` when the source does not answer, answers partly, or refuses. An answer that the
-        cluster has no running node is an empty sequence; whoever plans refuses that.
+        cluster has no running node is an empty sequence; whoever plans refuses that. A cluster without a name is
+        refused (`Bug`): as a selector it would mean any instance.
         """
         ...
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from taskerman.errors import DiscoveryFailed
+from taskerman.errors import Bug, DiscoveryFailed
 from taskerman.model.cluster import Node
 
 __all__ = ["MemoryDiscovery"]
@@ -38,6 +38,8 @@ class MemoryDiscovery:
 
     def nodes(self, cluster: str) -> Sequence[Node]:
         """See `Discovery.nodes`."""
+        if not cluster:
+            raise Bug("Discovery was asked for the cluster without a name, which would be any instance's.")
         self._ask(f"the nodes of {cluster}")
         return self._clusters.get(cluster, ())
 

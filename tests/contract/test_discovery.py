@@ -10,7 +10,7 @@ import pytest
 
 from taskerman.adapters.aws import Aws
 from taskerman.adapters.ec2 import Ec2Discovery
-from taskerman.errors import DiscoveryFailed
+from taskerman.errors import Bug, DiscoveryFailed
 from taskerman.model.cluster import Node
 from taskerman.ports.discovery import Discovery
 from taskerman.testing.discovery import MemoryDiscovery
@@ -90,6 +90,12 @@ def test_a_cluster_without_running_nodes_is_an_empty_answer_and_no_error(world: 
     nodes = world.start(cluster, 1)
     world.stop([nodes[0].id])
     assert world.discovery.nodes(cluster) == ()
+
+
+def test_a_cluster_without_a_name_is_refused_and_not_taken_for_any_instance(world: World) -> None:
+    world.start(f"demo:{unique('web')}", 1)
+    with pytest.raises(Bug, match="without a name"):
+        world.discovery.nodes("")
 
 
 def test_a_name_that_begins_alike_is_another_cluster(world: World) -> None:

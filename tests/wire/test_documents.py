@@ -14,7 +14,7 @@ from taskerman.model.audit import AuditEntry
 from taskerman.model.base import Noun, content_hash
 from taskerman.model.hold import Control
 from taskerman.model.outcome import DeadLetter, End
-from taskerman.model.plan import OpenTask, Plan
+from taskerman.model.plan import ClusterRecord, OpenTask, Plan
 from taskerman.model.slot import ScopeRecord, Slot, SlotNote, SlotState
 from taskerman.model.task import TaskControl, parse_task_document
 
@@ -28,6 +28,7 @@ NOUNS: dict[str, type[Noun]] = {
     "end": End,
     "control": Control,
     "open-task": OpenTask,
+    "cluster": ClusterRecord,
     "scope": ScopeRecord,
     "slot-note": SlotNote,
     "audit": AuditEntry,

@@ -9,7 +9,7 @@ import pytest
 
 from taskerman.model.outcome import Outcome
 from tests.support.command_line import CommandLine
-from tests.support.fleet import Fleet, document
+from tests.support.fleet import CLUSTER, NODES, Fleet, document
 from tests.wire.golden import check_golden
 
 
@@ -72,6 +72,15 @@ def test_the_json_of_a_verb_that_reads(taskerman: CommandLine, name: str) -> Non
 @pytest.mark.parametrize("name", CHANGES)
 def test_the_json_of_a_verb_that_changes(taskerman: CommandLine, name: str) -> None:
     check_golden(f"cli/{name}", printed(taskerman, *CHANGES[name]))
+
+
+def test_the_json_of_a_parked_task_and_of_its_approval(taskerman: CommandLine) -> None:
+    """The cluster has lost four of its six nodes since t-2 was planned."""
+    fleet = taskerman.fleet
+    fleet.discovery.declare(CLUSTER, NODES[:2])
+    fleet.send("t-9")
+    check_golden("cli/explain-parked", printed(taskerman, "explain", "t-9"))
+    check_golden("cli/approve", printed(taskerman, "approve", "t-9", "--why", "it was scaled in"))
 
 
 def test_the_json_of_an_error(taskerman: CommandLine) -> None:
