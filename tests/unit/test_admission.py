@@ -52,6 +52,7 @@ IN_ORDER: list[tuple[Reason, dict[str, object], datetime | None]] = [
     (Reason.NODE_GONE, {"record": NodeRecord(gone=True)}, None),
     (Reason.EXPIRED, {"not_after": NOW}, None),
     (Reason.NOT_OPEN, {"control": TaskControl(state=TaskState.HALTED, why="n1 ended failed")}, None),
+    (Reason.PARKED, {"control": TaskControl(state=TaskState.PARKED, why="6 nodes where 60 were known")}, None),
     (Reason.NODE_BUSY, {"record": NodeRecord(attempt=ATTEMPT)}, None),
     (Reason.REVOKED, {"record": NodeRecord(revoke="t.n0.1")}, None),
     (Reason.BACKOFF, {"progress": Progress(next_at=LATER)}, LATER),
