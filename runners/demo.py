@@ -14,7 +14,6 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -72,7 +71,7 @@ class Restart(TaskRunner):
             return Refuse(f"this node's configuration for demo_task has no {' and no '.join(sorted(missing))}")
         down = [node for node, url in self._peers().items() if node != self.ctx.node_id and not ask_health(url).well]
         self.ctx.log("looked at the peers", down=down)
-        if len(down) > self._others_at_once() and not self.args.force:
+        if len(down) > self.ctx.cap - 1 and not self.args.force:
             return Wait(f"not well: {', '.join(sorted(down))}", of="cluster")
         return Go()
 
@@ -116,12 +115,3 @@ class Restart(TaskRunner):
         if not isinstance(command, list) or not command:
             raise CommandFailed([], None, "", f"restart is {command!r:.100}, not a list of words")
         return [str(word) for word in command]
-
-    def _others_at_once(self) -> int:
-        """How many other nodes the same task may be restarting: they are down, and rightly so."""
-        place: JsonValue = dict(self.ctx.assignment)
-        for key in ("taskerman_params", "lease_args", "concurrency"):
-            place = place.get(key) if isinstance(place, Mapping) else None
-        if isinstance(place, str) and place.endswith("%"):
-            return max(1, len(self.ctx.nodes) * int(place[:-1]) // 100) - 1
-        return place - 1 if isinstance(place, int) else 0

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
@@ -78,7 +78,7 @@ class Restart(TaskRunner):
                 view,
                 failover=self.args.failover,
                 max_lag_bytes=self.args.max_lag_bytes,
-                others_at_once=self._others_at_once(),
+                others_at_once=self.ctx.cap - 1,
             )
         if isinstance(answer, Go) and (why := self._would_lose_data(view)):
             return Refuse(why)
@@ -254,15 +254,6 @@ class Restart(TaskRunner):
             "the server is a master that keeps nothing on disk (save is empty, appendonly is no): it would come back "
             "empty, and its replicas would empty themselves after it. Fail it over, or set save"
         )
-
-    def _others_at_once(self) -> int:
-        """How many other nodes the same task may have taken down: they are unwell, and rightly so."""
-        place: JsonValue = dict(self.ctx.assignment)
-        for key in ("taskerman_params", "lease_args", "concurrency"):
-            place = place.get(key) if isinstance(place, Mapping) else None
-        if isinstance(place, str) and place.endswith("%"):
-            return max(1, len(self.ctx.nodes) * int(place[:-1]) // 100) - 1
-        return place - 1 if isinstance(place, int) else 0
 
 
 def _follows(view: View, heir: str) -> bool:

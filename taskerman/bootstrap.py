@@ -151,4 +151,5 @@ def _profile(settings: Settings) -> Profile:
         runners=settings.runners,
         pace=settings.pace,
         idle_session=settings.idle_session,
+        boot_id_path=str(settings.boot_id_file),
     )

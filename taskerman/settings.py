@@ -83,6 +83,9 @@ class Settings(BaseSettings):
         (), description="what may be done on this node: redis_task:restart,demo_task:*; nothing else is"
     )
     state_dir: Path = Field(Path("/var/lib/taskerman"), description="the agent's journal and its attempts' logs")
+    boot_id_file: Path = Field(
+        Path("/proc/sys/kernel/random/boot_id"), description="says which boot this is; another one only in tests"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="the least that is logged")
     log_format: Literal["human", "json"] = Field("human", description="one line an event, for a person or a program")
     retry_backoff_s: float = Field(30, gt=0, le=86400, description="the first wait after a failed attempt, seconds")

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from taskerman.agent.adoption import adopt, situation
+from taskerman.agent.assigned import assigned
+from taskerman.agent.child_in_hand import ChildReport
 from taskerman.agent.early import Early, EarlyChild
 from taskerman.agent.holding import Held, Holding
 from taskerman.agent.journal import JournalledAttempt, JournalledEnd, prune
 from taskerman.agent.kit import Kit
 from taskerman.agent.machine import boottime
-from taskerman.agent.performing import Assigned, ChildReport, Performance
+from taskerman.agent.performing import Performance
 from taskerman.agent.screening import Screen
 from taskerman.agent.sessions import Draining, Session, Sessions
 from taskerman.coordination.ending import Dice, end_attempt
@@ -24,7 +26,7 @@ from taskerman.errors import AnswerUnknown, CoordinationUnavailable, Fenced, Sto
 from taskerman.model.attempt import Attempt, Phase
 from taskerman.model.outcome import Outcome
 from taskerman.model.plan import Plan
-from taskerman.model.task import ActionTraits, TaskState
+from taskerman.model.task import TaskState
 from taskerman.policy.admission import gate
 from taskerman.policy.conclusion import Ending
 from taskerman.policy.signals import RevokeAsked, Taken
@@ -103,7 +105,7 @@ class Acting:
         )
         if journal.attempt is None or journal.attempt.id != attempt.id:
             self._note(attempt)
-        adopt(performance, found, journal)
+        adopt(kit, performance, found, journal)
         self.look_for_stop(anew=True)
 
     def _shut(self, session: Session, plan: Plan) -> str:
@@ -125,14 +127,9 @@ class Acting:
     def _performing(
         self, session: Session, plan: Plan, attempt: Attempt, early: EarlyChild | None = None
     ) -> Performance:
-        kit, action = self._kit, plan.task.action
-        try:
-            target, traits = kit.catalog.target(action), kit.catalog.traits(action)
-        except TaskermanError:  # an adopted attempt of a build that had it: the child will say what is missing
-            target, traits = action, ActionTraits()
         return Performance(
-            Assigned(plan, attempt, kit.node, target, traits, kit.profile.runners.get(action.partition(":")[0], {})),
-            kit,
+            assigned(self._kit, plan, attempt),
+            self._kit,
             fence=lambda: self._confirm(session, attempt),
             post=self._post,
             early=early,

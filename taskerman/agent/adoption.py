@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from taskerman.agent import process
+from taskerman.agent.assigned import directory_of
+from taskerman.agent.attempt_files import read_result
 from taskerman.agent.hearing import result_signal
 from taskerman.agent.journal import Journal
+from taskerman.agent.kit import Kit
 from taskerman.agent.machine import boot_id, boottime, process_start
 from taskerman.agent.performing import Performance
+from taskerman.child import ABORT_SECONDS
 from taskerman.coordination.node_moves import Started
 from taskerman.model.attempt import Attempt, Phase
 from taskerman.model.task import ActionTraits
@@ -40,7 +43,7 @@ def situation(  # noqa: PLR0911  one return a situation
     rebooted = journalled is not None and began and journalled.boot_id != boot_id(boot_id_path)
     if journalled is not None and began and not rebooted and process_start(journalled.pid) == journalled.pid_start:
         # Asked before how often it was taken over: a child that acts is not to be called lost, whoever watches it.
-        if boottime() > journalled.deadline_boottime + process.ABORT_SECONDS:
+        if boottime() > journalled.deadline_boottime + ABORT_SECONDS:
             return Adopted(Situation.OVERDUE, now, "the action ran past its hard deadline")
         return Adopted(Situation.CHILD_LIVES, now)
     if started.progress is not None and started.progress.adopts > _ADOPTIONS:
@@ -56,10 +59,11 @@ def situation(  # noqa: PLR0911  one return a situation
     return Adopted(Situation.NO_TRACE, now, "agent and action ended, and no result was left")
 
 
-def adopt(performance: Performance, found: Adopted, journal: Journal) -> None:
+def adopt(kit: Kit, performance: Performance, found: Adopted, journal: Journal) -> None:
     """Let `performance` go on from `found`."""
     began = found.situation not in (Situation.NOT_BEGUN, Situation.GATES_SHUT, Situation.NOBODY_KNOWS)
-    result = process.read_result(performance.directory, performance.assigned.attempt.id) if began else None
+    attempt = performance.assigned.attempt.id
+    result = read_result(directory_of(kit, attempt), attempt) if began else None
     if result is not None:
         performance.tell(Adopted(Situation.CHILD_LIVES, found.now))
         performance.tell(result_signal(result, found.now, child_gone=True))

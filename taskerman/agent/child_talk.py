@@ -177,9 +177,12 @@ OnReport = Callable[[Report], None]
 
 @dataclass(frozen=True, slots=True)
 class ChildSpec:
-    """Everything that a child needs to know. `assignment`: the task document with `destnode`. `nodes`: those of the
-    plan. `target`: `module:Class`. `settings`: this node's configuration for the runner. `saved`: what an earlier
-    child of this assignment saved. `log_max_bytes`, `tail_bytes`: bounds of the attempt's log and of a result's tail.
+    """Everything that a child needs to know.
+
+    `assignment`: the task document with `destnode`. `nodes`: those of the plan; `cap`: on how many of them at once.
+    `boot_id`: of this boot. `target`: `module:Class`. `settings`: this node's configuration for the runner. `saved`:
+    what an earlier child of this assignment saved. `log_max_bytes`, `tail_bytes`: bounds of the attempt's log and of a
+    result's tail.
     """
 
     attempt: str
@@ -187,7 +190,9 @@ class ChildSpec:
     node: str
     cluster: str
     nodes: Sequence[str]
+    cap: int
     fence: int
+    boot_id: str
     target: str
     args: Mapping[str, JsonValue] = field(default_factory=dict)
     settings: Mapping[str, JsonValue] = field(default_factory=dict)

@@ -7,47 +7,19 @@ the agent does, and it is never asked anything for an attempt with another id th
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
-
-from pydantic import JsonValue
 
 from taskerman.agent import process
+from taskerman.agent.assigned import child_spec, directory_of
 from taskerman.agent.child_talk import ChildGone, ChildSpec, Exit, Failed, OnReport, Report
 from taskerman.agent.kit import Kit
 from taskerman.errors import TaskermanError
-from taskerman.model.ids import AttemptId, NodeId, TaskId
+from taskerman.model.ids import AttemptId, TaskId
 from taskerman.model.plan import Plan
 
-__all__ = ["Early", "EarlyChild", "child_spec"]
+__all__ = ["Early", "EarlyChild"]
 
 _ENDS_IN_S = 5.0
 _SOON_S = 0.2
-
-
-def child_spec(
-    plan: Plan,
-    node: NodeId,
-    attempt: AttemptId,
-    target: str,
-    settings: Mapping[str, JsonValue],
-    *,
-    fence: int,
-    saved: Mapping[str, JsonValue],
-) -> ChildSpec:
-    """What a child of `attempt` is given. `settings`: the node's configuration for the runner."""
-    task = plan.task
-    return ChildSpec(
-        attempt=attempt,
-        assignment=plan.assignment(node),
-        node=node,
-        cluster=task.cluster_name,
-        nodes=[planned.id for planned in plan.nodes],
-        fence=fence,
-        target=target,
-        args=task.taskerman_params.action_args,
-        settings=settings,
-        saved=saved,
-    )
 
 
 class EarlyChild:
@@ -59,7 +31,7 @@ class EarlyChild:
         self._lock = threading.Lock()
         self._kept: list[Report] = []
         self._sink: OnReport | None = None
-        self.process = process.start(spec, kit.journal.attempts() / spec.attempt, self._hear)
+        self.process = process.start(spec, directory_of(kit, spec.attempt), self._hear)
 
     @property
     def usable(self) -> bool:
@@ -124,8 +96,7 @@ class Early:
         kit, task = self._kit, plan.task
         try:
             target = kit.catalog.target(task.action)
-            settings = kit.profile.runners.get(task.action.partition(":")[0], {})
-            spec = child_spec(plan, kit.node, attempt, target, settings, fence=0, saved={})
+            spec = child_spec(kit, plan, attempt, target, fence=0)
             self._child, self._task = EarlyChild(spec, kit), task.task_id
         except (TaskermanError, OSError) as error:  # the attempt itself will meet it, and say so in its outcome
             kit.say("child_not_prepared", "warning", task=task.task_id, why=str(error))

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from taskerman.agent.acting import Acting
+from taskerman.agent.child_in_hand import ChildReport
 from taskerman.agent.considering import Considering
 from taskerman.agent.early import Early
 from taskerman.agent.holding import Holding
 from taskerman.agent.journal import JournalFile
 from taskerman.agent.kit import LOOK_AGAIN_S, Kit
 from taskerman.agent.mailbox import Mailbox
-from taskerman.agent.performing import ChildReport
 from taskerman.agent.profile import Profile
 from taskerman.agent.screening import Screen
 from taskerman.agent.sessions import Draining, Session, Sessions

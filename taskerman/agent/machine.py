@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
+from taskerman.child.clocks import boottime
 from taskerman.child.kin import process_start
 
 __all__ = ["boot_id", "boottime", "process_start"]
@@ -16,8 +16,3 @@ def boot_id(path: str = "/proc/sys/kernel/random/boot_id") -> str:
     Raises `OSError` when it cannot be read: not to know is not to be the same.
     """
     return Path(path).read_text(encoding="ascii").strip()
-
-
-def boottime() -> float:
-    """Seconds since boot, time asleep included (CLOCK_BOOTTIME): never jumps, and is the same for every process."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -6,34 +6,23 @@ one thread; reports of the child arrive through the agent's inbox.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import assert_never
 
-from pydantic import JsonValue
-
-from taskerman.agent import process
-from taskerman.agent.child_talk import (
-    Abort,
-    ChildGone,
-    ExecuteAction,
-    Exit,
-    PostCheck,
-    PreCheck,
-    Recover,
-    Report,
-)
-from taskerman.agent.early import EarlyChild, child_spec
+from taskerman.agent.assigned import Assigned, directory_of
+from taskerman.agent.attempt_files import read_result
+from taskerman.agent.child_in_hand import CHECK_TIMEOUT, ChildInHand, ChildReport, NotStarted
+from taskerman.agent.child_talk import ChildGone
+from taskerman.agent.early import EarlyChild
 from taskerman.agent.hearing import result_signal, signal_of
 from taskerman.agent.journal import JournalledAttempt
 from taskerman.agent.kit import Kit
 from taskerman.agent.machine import boot_id, boottime
-from taskerman.model.attempt import Attempt, Phase
+from taskerman.child import ABORT_SECONDS
+from taskerman.model.attempt import Phase
 from taskerman.model.outcome import Outcome
-from taskerman.model.plan import Plan
-from taskerman.model.task import ActionTraits
 from taskerman.policy.conclusion import Ending
 from taskerman.policy.lifecycle import AttemptState, Limits, step
 from taskerman.policy.signals import (
@@ -48,7 +37,6 @@ from taskerman.policy.signals import (
     Go,
     KillAll,
     KilledAll,
-    Question,
     RecordBegin,
     RecordPhase,
     Signal,
@@ -57,36 +45,10 @@ from taskerman.policy.signals import (
     WakeAt,
 )
 
-__all__ = ["Assigned", "ChildReport", "Performance"]
+__all__ = ["Performance"]
 
-CHECK_TIMEOUT = timedelta(seconds=60)
-_CHILD_ENDS_IN = 5.0
 _OVERDUE_S = 15.0
 """So long after its last deadline a child that reports nothing is taken for hung: a stopped keeper keeps nothing."""
-
-
-class _NotStarted(Exception):
-    """There is no child to ask."""
-
-
-@dataclass(frozen=True, slots=True)
-class Assigned:
-    """What an attempt is about. `settings`: the node's configuration for the runner."""
-
-    plan: Plan
-    attempt: Attempt
-    node: str
-    target: str
-    traits: ActionTraits
-    settings: Mapping[str, JsonValue]
-
-
-@dataclass(frozen=True, slots=True)
-class ChildReport:
-    """A report, and of which child of the performance it is: those of earlier ones are not listened to."""
-
-    child: int
-    report: Report
 
 
 class Performance:
@@ -110,8 +72,7 @@ class Performance:
         self._journal = kit.journal
         self._clock = kit.clock
         self._fence = fence
-        self._post = post
-        self._early = early
+        self._child = ChildInHand(assigned, kit, post, early)
         self._look_at: float | None = None
         self._overdue_at: float | None = None
         self._timeouts = params.timeout_args
@@ -121,18 +82,11 @@ class Performance:
                 when_lost=params.failure_args.when_lost or assigned.traits.when_lost,
             )
         )
-        self._child: process.ChildProcess | process.AdoptedChild | None = None
-        self._children = 0
 
     @property
     def phase(self) -> Phase:
         """Where it is."""
         return self._state.phase
-
-    @property
-    def directory(self) -> Path:
-        """The attempt's own folder: its log, its result, what it saved."""
-        return self._journal.attempts() / self.assigned.attempt.id
 
     # --- what happens ------------------------------------------------------------------------------------
 
@@ -147,12 +101,12 @@ class Performance:
             for command in commands:
                 if self.ending is None:
                     self._do(command)
-        except _NotStarted as error:
+        except NotStarted as error:
             self.tell(ChildFailed(str(error), self._clock.monotonic()))
 
     def hear(self, heard: ChildReport) -> None:
         """A report of the child came in."""
-        if heard.child != self._children or self.ending is not None:
+        if not self._child.is_of(heard) or self.ending is not None:
             return
         now = self._clock.monotonic()
         gone = isinstance(heard.report, ChildGone)
@@ -178,35 +132,26 @@ class Performance:
 
     def watch_over(self, journalled: JournalledAttempt) -> None:
         """Adopt the living child of an earlier agent; `ChildGone` will tell of its end."""
-        self._children += 1
-        number = self._children
-        self._child = process.AdoptedChild(
-            self.assigned.attempt.id,
-            journalled.pid,
-            journalled.pid_start,
-            lambda report: self._post(ChildReport(number, report)),
-        )
+        self._child.adopt(journalled)
         self._expect_end_by(journalled.deadline_boottime)
 
     def let_go(self) -> None:
         """Leave the child to itself, as this agent's death would: an action goes on, anything else ends."""
-        if isinstance(self._child, process.ChildProcess):
-            self._child.close()
+        self._child.let_go()
 
     def abandon(self) -> None:
         """Stop acting, and let go: an action is interrupted and may clean up, within its own deadlines."""
-        if self._child is not None:
-            self._abort()
-            self.let_go()
+        self._child.abort()
+        self._child.let_go()
 
     # --- doing what the lifecycle asks -------------------------------------------------------------------
 
     def _do(self, command: Command) -> None:
         match command:
             case StartChild():
-                self._start()
+                self._child.start()
             case Ask():
-                self._ask(command.question)
+                self._child.ask(command.question)
             case Fence():
                 self._fence()
             case RecordBegin():
@@ -216,10 +161,10 @@ class Performance:
             case Go():
                 self._go()
             case AskAbort():
-                self._abort()
+                self._child.abort()
             case KillAll():
                 self._overdue_at = None
-                self.tell(KilledAll(self._kill(), self._clock.monotonic()))
+                self.tell(KilledAll(self._child.kill_all(), self._clock.monotonic()))
             case WakeAt():
                 self._look_at = command.at
             case Finish():
@@ -227,61 +172,8 @@ class Performance:
             case _ as never:
                 assert_never(never)
 
-    def _start(self) -> None:
-        self._dismiss()
-        assigned = self.assigned
-        self._children += 1
-        number = self._children
-
-        def report(said: Report) -> None:
-            self._post(ChildReport(number, said))
-
-        early, self._early = self._early, None
-        if early is not None:
-            self._child = early.process
-            early.hand_over(report)
-            return
-        try:
-            spec = child_spec(
-                assigned.plan,
-                assigned.node,
-                assigned.attempt.id,
-                assigned.target,
-                assigned.settings,
-                fence=assigned.attempt.fence,
-                saved=process.read_saved(self.directory),
-            )
-            self._child = process.start(spec, self.directory, report)
-        except OSError as error:
-            raise _NotStarted(f"the attempt's process could not be started: {error}") from error
-
-    def _dismiss(self) -> None:
-        """Let go of an earlier child that has nothing more to do: two of one attempt would be one too many."""
-        child, self._child = self._child, None
-        if isinstance(child, process.ChildProcess):
-            child.ask(Exit())
-            child.close()
-            if not child.wait(_CHILD_ENDS_IN):
-                child.kill_all()
-
-    def _ask(self, question: Question) -> None:
-        if not isinstance(self._child, process.ChildProcess):
-            self._start()
-        child = self._child
-        assert isinstance(child, process.ChildProcess)
-        match question:
-            case Question.PRE_CHECK:
-                child.ask(PreCheck(CHECK_TIMEOUT, fence=self.assigned.attempt.fence))
-            case Question.POST_CHECK:
-                child.ask(PostCheck(CHECK_TIMEOUT))
-            case Question.RECOVER:
-                child.ask(Recover(CHECK_TIMEOUT))
-            case _ as never:
-                assert_never(never)
-
     def _record_begin(self) -> None:
-        child = self._child
-        assert isinstance(child, process.ChildProcess)
+        child = self._child.started
         try:
             begins = JournalledAttempt(
                 id=self.assigned.attempt.id,
@@ -306,55 +198,30 @@ class Performance:
 
     def _go(self) -> None:
         journalled = self._journal.now.attempt
-        child = self._child
-        assert isinstance(child, process.ChildProcess)
         assert journalled is not None
         assert journalled.phase is Phase.EXECUTE_ACTION
-        child.ask(ExecuteAction(timedelta(seconds=self._timeouts.soft_s), journalled.deadline_boottime))
+        self._child.go(timedelta(seconds=self._timeouts.soft_s), journalled.deadline_boottime)
         self._expect_end_by(journalled.deadline_boottime)
 
     def _expect_end_by(self, deadline_boottime: float) -> None:
-        left = deadline_boottime + process.ABORT_SECONDS + _OVERDUE_S - boottime()
+        left = deadline_boottime + ABORT_SECONDS + _OVERDUE_S - boottime()
         self._overdue_at = self._clock.monotonic() + left
-
-    def _abort(self) -> None:
-        if isinstance(self._child, process.ChildProcess):
-            self._child.ask(Abort())
-        elif self._child is not None:
-            self._child.abort()
-
-    def _kill(self) -> bool:
-        if self._child is not None:
-            gone = self._child.kill_all()
-            self._child = None
-            return gone
-        journalled = self._journal.now.attempt
-        if journalled is None or not journalled.pid or journalled.boot_id != boot_id(self._kit.profile.boot_id_path):
-            return True  # nothing outlives a reboot
-        return process.kill_attempt(self.assigned.attempt.id, journalled.pid, journalled.pid_start, 10.0)
 
     def _finish(self, ending: Ending) -> None:
         """The child goes first: what has ended acts no more when its slot is freed."""
-        child, self._child = self._child, None
-        if child is not None:
-            if isinstance(child, process.ChildProcess):
-                child.ask(Exit())
-                child.close()
-            if not child.wait(_CHILD_ENDS_IN) and not child.kill_all():
-                why = f"{ending.reason}; its process could not be stopped".removeprefix("; ")
-                ending = replace(ending, outcome=Outcome.UNSAFE, reason=why, post_check_passed=False)
+        if not self._child.end():
+            why = f"{ending.reason}; its process could not be stopped".removeprefix("; ")
+            ending = replace(ending, outcome=Outcome.UNSAFE, reason=why, post_check_passed=False)
         self.ending = ending
 
     def _child_gone(self, now: float) -> Signal | None:
-        adopted = isinstance(self._child, process.AdoptedChild)
-        self._child = None if adopted else self._child
-        if self._state.phase is Phase.EXECUTE_ACTION:
-            result = process.read_result(self.directory, self.assigned.attempt.id)
-            if result is not None:
-                self._child = None
-                return result_signal(result, now, child_gone=True)
-            return ActionLost(now)
-        self._child = None
-        if self._state.phase in (Phase.PRE_CHECK, Phase.POST_CHECK):
-            return CheckFailed("the child ended by itself", now)
-        return None
+        if self._state.phase is not Phase.EXECUTE_ACTION:
+            self._child.forget()
+            checking = self._state.phase in (Phase.PRE_CHECK, Phase.POST_CHECK)
+            return CheckFailed("the child ended by itself", now) if checking else None
+        attempt = self.assigned.attempt.id
+        result = read_result(directory_of(self._kit, attempt), attempt)
+        if result is None:
+            return ActionLost(now)  # what it may have left is killed through it
+        self._child.forget()
+        return result_signal(result, now, child_gone=True)

@@ -2,7 +2,7 @@
 
 It decides nothing. Every way in which a hook can end arrives as one report; the end of the process itself arrives as
 the last one, `ChildGone`, exactly once. After the agent died, its successor watches the same child through
-`AdoptedChild`, and reads what it left with `read_result` and `read_saved`.
+`AdoptedChild`, and reads what it left (`attempt_files`).
 
 What a child promises (`taskerman.child.keeper` keeps it):
 - until `ExecuteAction` is sent it ends when the agent does (or `close()`s); after that the action goes on to its end or
@@ -21,84 +21,25 @@ import select
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from pydantic import JsonValue, ValidationError
-
+from taskerman.agent.attempt_files import log_path, private, read_saved, result_path
 from taskerman.agent.child_talk import (
-    Abort,
-    Checked,
     ChildGone,
     ChildSpec,
     Command,
-    Died,
-    Ended,
-    Errored,
-    ExecuteAction,
-    Exit,
-    Failed,
-    HookName,
     OnReport,
-    PostCheck,
-    PreCheck,
-    Ready,
-    Recover,
-    RecoveredAs,
-    Report,
-    TimedOut,
     command_to_json,
     report_from_json,
 )
 from taskerman.agent.killing import kill_attempt
-from taskerman.child import ABORT_SECONDS, ABORT_SIGNAL
+from taskerman.child import ABORT_SIGNAL
 from taskerman.child.kin import MARKER, find, process_start, send
-from taskerman.model.attempt import Result
 
-__all__ = [
-    "ABORT_SECONDS",
-    "Abort",
-    "AdoptedChild",
-    "Checked",
-    "ChildGone",
-    "ChildProcess",
-    "ChildSpec",
-    "Command",
-    "Died",
-    "Ended",
-    "Errored",
-    "ExecuteAction",
-    "Exit",
-    "Failed",
-    "HookName",
-    "OnReport",
-    "PostCheck",
-    "PreCheck",
-    "Ready",
-    "Recover",
-    "RecoveredAs",
-    "Report",
-    "TimedOut",
-    "kill_attempt",
-    "log_path",
-    "read_result",
-    "read_saved",
-    "result_path",
-    "start",
-]
+__all__ = ["AdoptedChild", "ChildProcess", "start"]
 
 _LOG = logging.getLogger(__name__)
-
-
-def result_path(directory: Path) -> Path:
-    """Where the child of this attempt's directory leaves its result."""
-    return directory / "result.json"
-
-
-def log_path(directory: Path) -> Path:
-    """Where everything that the attempt's processes print goes."""
-    return directory / "output.log"
 
 
 def start(spec: ChildSpec, directory: Path, on_report: OnReport) -> ChildProcess:
@@ -122,7 +63,7 @@ def start(spec: ChildSpec, directory: Path, on_report: OnReport) -> ChildProcess
     reports, report_fd = os.pipe()
     try:
         # What the child prints before it has opened its log by itself (a broken installation) is in the log too.
-        with open(log_path(directory), "ab", opener=_private) as log:
+        with open(log_path(directory), "ab", opener=private) as log:
             process = subprocess.Popen(
                 # -P: the folder in which the agent happens to stand is no place to import from.
                 [sys.executable, "-P", "-m", "taskerman.child", str(spec_path), "--report-fd", str(report_fd)],
@@ -139,10 +80,6 @@ def start(spec: ChildSpec, directory: Path, on_report: OnReport) -> ChildProcess
     finally:
         os.close(report_fd)
     return ChildProcess(spec.attempt, process, reports, on_report)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 class ChildProcess:
@@ -255,21 +192,3 @@ class AdoptedChild:
             finally:
                 os.close(handle)
         self._on_report(ChildGone(None))
-
-
-def read_result(directory: Path, attempt: str) -> Result | None:
-    """What the child wrote of its action. None: there is no result of this attempt, so nobody knows; ask `recover`."""
-    try:
-        result = Result.model_validate_json(result_path(directory).read_bytes())
-    except (FileNotFoundError, ValidationError):
-        return None
-    return result if result.attempt == attempt else None
-
-
-def read_saved(directory: Path) -> Mapping[str, JsonValue]:
-    """What the runner saved in any phase, durable as soon as `ctx.save` returned: for the next child's spec."""
-    try:
-        saved = json.loads((directory / "saved.json").read_bytes())
-    except (FileNotFoundError, ValueError):
-        return {}
-    return saved if isinstance(saved, dict) else {}

@@ -21,15 +21,14 @@ import json
 import os
 import select
 import signal
-import sys
-import time
 from collections import deque
 
 from taskerman.child import ABORT_SECONDS, ABORT_SIGNAL
 from taskerman.child.action import ABORTED, TOO_LONG, Action
+from taskerman.child.clocks import boottime, wall_clock
 from taskerman.child.durable import remove_durably, write_durably
-from taskerman.child.hand import Hand, adopt_orphans
-from taskerman.child.kin import Process, command_line, descendants, kill_until_none, processes
+from taskerman.child.hand import Hand
+from taskerman.child.offspring import Offspring
 from taskerman.child.outbox import Outbox
 from taskerman.child.output import Output
 
@@ -38,15 +37,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-__all__ = ["Keeper", "main"]
+__all__ = ["Keeper"]
 
 ACTION = "execute_action"
 IMPORT_SECONDS = 60.0
 LONGEST_POLL_SECONDS = 5.0
 """A poll does not notice that the machine was suspended, so look at the clock at least this often."""
-
-DEAF_TO = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR2)
-MOST_NAMED = 50
 
 
 class Keeper:
@@ -74,8 +70,7 @@ class Keeper:
         self.was_ready = False
         self.unusable = ""
         self.action: Action | None = None
-        self.max_rss_bytes = 0
-        self.named = 0
+        self.offspring = Offspring(self.output)
         self.woken, waker = os.pipe()
         os.set_blocking(self.woken, False)
         os.set_blocking(waker, False)
@@ -86,11 +81,11 @@ class Keeper:
     def keep(self) -> None:
         """Until the agent lets go and no action is under way. Whatever happens, nothing is left afterwards."""
         try:
-            self._fork(_boottime() + IMPORT_SECONDS)
+            self._fork(boottime() + IMPORT_SECONDS)
             while not (self.leaving and self.action is None):
                 self._turn(self._poll())
         finally:
-            self._kill_descendants()
+            self._kill_all()
             self.output.pump()
             self.output.finish()
             self.outbox.flush()
@@ -105,7 +100,7 @@ class Keeper:
             poll.register(self.outbox.descriptor, select.POLLOUT)
         if self.hand is not None and not self.hand.mute:
             poll.register(self.hand.reports, select.POLLIN)
-        wait = None if self.until is None else min(max(self.until - _boottime(), 0.0), LONGEST_POLL_SECONDS)
+        wait = None if self.until is None else min(max(self.until - boottime(), 0.0), LONGEST_POLL_SECONDS)
         return {descriptor for descriptor, _ in poll.poll(None if wait is None else wait * 1000 + 1)}
 
     def _turn(self, ready: set[int]) -> None:
@@ -121,7 +116,7 @@ class Keeper:
         self._hear_worker()
         if self.hand_exit is not None:
             self._on_death(self.hand_exit)
-        if self.until is not None and _boottime() >= self.until:
+        if self.until is not None and boottime() >= self.until:
             self._on_time_over()
         while self.phase is None and self.queue and not (self.leaving and self.action is None):
             self._begin(self.queue.popleft())
@@ -143,7 +138,7 @@ class Keeper:
                 # Commanded is begun: from here on it goes to its end, whatever becomes of the agent. An older
                 # result must be gone before, or it would be taken for this one's.
                 remove_durably(self.spec["result_path"])
-                self.action = Action(_wall_clock(), _boottime() + command["soft_s"], command["deadline_boottime"])
+                self.action = Action(wall_clock(), boottime() + command["soft_s"], command["deadline_boottime"])
                 self.queue.append(command)
         if not chunk:
             self.commands_closed = self.leaving = True
@@ -170,11 +165,11 @@ class Keeper:
         elif self.hand is None:
             # The one before was killed or died. This command is the first again when the new one is ready.
             self.queue.appendleft(command)
-            import_until = _boottime() + IMPORT_SECONDS
+            import_until = boottime() + IMPORT_SECONDS
             self._fork(import_until if action is None else min(import_until, action.hard_at))
         else:
             self.phase = hook
-            self.until = _boottime() + command["timeout_s"] if action is None else action.next_at
+            self.until = boottime() + command["timeout_s"] if action is None else action.next_at
             if "fence" in command:  # known only now, and later workers are forked with it
                 self.spec = {**self.spec, "fence": command["fence"]}
             self.hand.tell(hook, self.spec["fence"])
@@ -183,7 +178,7 @@ class Keeper:
         if self.hand is None:
             return
         for word in self.hand.heard():
-            self.max_rss_bytes = max(self.max_rss_bytes, word["max_rss_bytes"])
+            self.offspring.saw_rss(word["max_rss_bytes"])
             match word["say"]:
                 case "saved":
                     self.saved = word["saved"]
@@ -214,7 +209,7 @@ class Keeper:
 
     def _on_unusable(self, phase: str, error: str) -> None:
         self.unusable, self.phase, self.until = error, None, None
-        self._kill_descendants()
+        self._kill_all()
         self._report("failed", phase=phase, error=error)
         if self.action is not None and self.action.status:
             self._finish_action(f"abort() could not be called: {error}")
@@ -240,7 +235,7 @@ class Keeper:
         how = f"signal {signal.Signals(-exit_code).name}" if exit_code < 0 else f"exit {exit_code}"
         phase = self.phase
         self.output.note(f"the worker died: {how} phase={phase}")
-        self._kill_descendants()
+        self._kill_all()
         if phase == ACTION and self.action is not None:
             self.action.killed(f"its process died: {how}", exit_code)
             self._abort_afresh()
@@ -253,14 +248,14 @@ class Keeper:
 
     def _on_time_over(self) -> None:
         phase, action = self.phase, self.action
-        if phase == ACTION and action is not None and not action.stopped and _boottime() < action.hard_at:
+        if phase == ACTION and action is not None and not action.stopped and boottime() < action.hard_at:
             self._interrupt(TOO_LONG)
             return
         self.output.note(f"out of time, killing everything phase={phase}")
-        self._kill_descendants()
+        self._kill_all()
         if action is not None and action.status:
             self._finish_action(f"abort() took longer than {ABORT_SECONDS:g} s")
-        elif action is not None and _boottime() >= action.hard_at and phase in (ACTION, "import"):
+        elif action is not None and boottime() >= action.hard_at and phase in (ACTION, "import"):
             self.queue.clear()
             action.killed("it did not end by its hard deadline")
             self._abort_afresh()
@@ -283,20 +278,20 @@ class Keeper:
 
     def _abort_afresh(self) -> None:
         """The action was killed, but what it asked others to do may go on: only its runner can stop that."""
-        self._fork(_boottime() + ABORT_SECONDS)
+        self._fork(boottime() + ABORT_SECONDS)
 
     def _finish_action(self, abort_error: str = "") -> None:
         action = self.action
         assert action is not None
         if abort_error:
             action.errors.append(abort_error)
-        self._kill_descendants(but=self.hand)
+        self._kill_but_the_worker()
         self.output.pump()
         result = action.result(
             self.spec["attempt"],
             saved=self.saved,
-            ended=_wall_clock(),
-            max_rss_bytes=self.max_rss_bytes,
+            ended=wall_clock(),
+            max_rss_bytes=self.offspring.max_rss_bytes,
             tail=self.output.tail(),
         )
         try:
@@ -310,62 +305,18 @@ class Keeper:
     # --- processes ---------------------------------------------------------------------------------------
 
     def _reap(self) -> None:
-        while True:
-            try:
-                pid, status, usage = os.wait4(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            self.max_rss_bytes = max(self.max_rss_bytes, usage.ru_maxrss * 1024)
-            if self.hand is not None and pid == self.hand.pid:
-                self.hand_exit = os.waitstatus_to_exitcode(status)
+        ended = self.offspring.reap(self.hand)
+        self.hand_exit = self.hand_exit if ended is None else ended
 
-    def _kill_descendants(self, but: Hand | None = None) -> None:
-        """Everything below us, `but` that worker; whoever else is found is named in the log.
-
-        Waits until nobody is left, however long: to go on would be to say that nobody is.
-        """
-        worker = self.hand.pid if self.hand is not None else None
-
-        def below() -> list[Process]:
-            found = descendants(os.getpid(), processes())
-            return [process for process in found if but is None or process.pid != but.pid]
-
-        def name(process: Process) -> None:
-            self.named += 1
-            if process.pid != worker and self.named <= MOST_NAMED:
-                self.output.note(f"killing what was left: pid {process.pid}: {command_line(process)}")
-
-        kill_until_none(below, reap=self._reap, killed=name)
-        if self.hand is not None and but is None:
+    def _kill_all(self) -> None:
+        """Nobody is left below us afterwards. What the worker had said is not lost."""
+        self.offspring.kill(self.hand, spare=False)
+        if self.hand is not None:
             for word in self.hand.heard():
                 self.saved = word.get("saved", self.saved)
             self.hand.close()
             self.hand = self.hand_exit = None
 
-
-def _boottime() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-def _wall_clock() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-
-
-def _stay(signum: int, frame: object) -> None:
-    """A signal that would end others only wakes the loop, which reads its number from the pipe."""
-
-
-def main(arguments: list[str]) -> int:
-    """Keep the attempt of `SPEC.json --report-fd N` to its end."""
-    if len(arguments) != 3 or arguments[1] != "--report-fd":
-        sys.stderr.write("usage: python -m taskerman.child SPEC.json --report-fd N\n")
-        return 2
-    for signum in (*DEAF_TO, ABORT_SIGNAL, signal.SIGCHLD):
-        signal.signal(signum, _stay)
-    with open(arguments[0], encoding="utf-8") as file:
-        spec = json.load(file)
-    adopt_orphans()
-    Keeper(spec, 0, int(arguments[2])).keep()
-    return 0
+    def _kill_but_the_worker(self) -> None:
+        ended = self.offspring.kill(self.hand, spare=True)
+        self.hand_exit = self.hand_exit if ended is None else ended

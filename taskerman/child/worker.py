@@ -57,6 +57,8 @@ class Worker:
             node_id=spec["node"],
             cluster=spec["cluster"],
             nodes=spec["nodes"],
+            cap=spec["cap"],
+            boot_id=spec["boot_id"],
             fence=spec["fence"],
             args=spec["args"],
             settings=spec["settings"],

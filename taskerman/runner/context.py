@@ -67,6 +67,8 @@ class Context:
         node_id: str,
         cluster: str,
         nodes: Sequence[str],
+        cap: int,
+        boot_id: str,
         fence: int,
         args: Mapping[str, JsonValue],
         settings: Mapping[str, JsonValue],
@@ -86,6 +88,10 @@ class Context:
         """`kind:name`."""
         self.nodes = tuple(nodes)
         """The ids of all nodes that the task was planned for."""
+        self.cap = cap
+        """On how many nodes the task acts at once, this one among them: a count, also where the task says percent."""
+        self.boot_id = boot_id
+        """Which boot of this machine it is: another one after every reboot."""
         self.fence = fence
         """Grows with every attempt that is started in this cluster: give it to whatever can refuse older ones."""
         self.args = args

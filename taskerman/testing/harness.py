@@ -59,6 +59,7 @@ class RunnerHarness(Generic[R]):
     """One attempt of one runner, without a process, a queue or a cluster.
 
     `commands`: what the runner ran, in order. `logged`: what it logged. `saved`: what it saved.
+    `boot_id`: which boot it is; a test that reboots the machine assigns another.
     """
 
     def __init__(
@@ -72,10 +73,13 @@ class RunnerHarness(Generic[R]):
         node: str = "node-1",
         cluster: str = "demo:test",
         nodes: Sequence[str] = ("node-1", "node-2", "node-3"),
+        cap: int = 1,
         fence: int = 1,
+        boot_id: str = "boot-1",
     ) -> None:
         """`args`: as in a task's `action_args`; a hook raises `ActionArgsInvalid` when they do not fit. `params`: the
         other groups of its `taskerman_params`."""
+        self.boot_id = boot_id
         self.commands: list[tuple[str, ...]] = []
         self.logged: list[Logged] = []
         self.saved: dict[str, JsonValue] = dict(saved or {})
@@ -83,7 +87,8 @@ class RunnerHarness(Generic[R]):
         self._args: dict[str, JsonValue] = dict(args or {})
         self._params: dict[str, JsonValue] = {**(params or {}), "action_args": self._args}
         self._settings = dict(settings or {})
-        self._node, self._cluster, self._nodes, self._fence = node, cluster, tuple(nodes), fence
+        self._node, self._cluster, self._nodes = node, cluster, tuple(nodes)
+        self._cap, self._fence = cap, fence
         self._scripts: list[_Script] = []
 
     def answer(self, *prefix: str, exit: int | None = 0, output: str = "", times: int | None = None) -> None:  # noqa: A002
@@ -160,6 +165,8 @@ class _FakeContext(Context):
             node_id=harness._node,
             cluster=harness._cluster,
             nodes=harness._nodes,
+            cap=harness._cap,
+            boot_id=harness.boot_id,
             fence=harness._fence,
             args=harness._args,
             settings=harness._settings,

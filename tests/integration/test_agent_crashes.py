@@ -266,7 +266,7 @@ def test_a_hung_child_of_this_agent_is_given_up_after_its_deadline(
 ) -> None:
     """The keeper keeps the deadline; when it is frozen, the agent does."""
     monkeypatch.setattr("taskerman.agent.performing._OVERDUE_S", 1.0)
-    monkeypatch.setattr("taskerman.agent.process.ABORT_SECONDS", 0.0)
+    monkeypatch.setattr("taskerman.agent.performing.ABORT_SECONDS", 0.0)
     fleet.behave("i-0", action="until", recover="not_done")
     task = acting(fleet, timeout_args={"soft_s": 1, "hard_s": 1, "settle_s": 5})
     os.kill(keeper(fleet), signal.SIGSTOP)

@@ -264,3 +264,11 @@ def test_a_recover_that_fails_leaves_no_child_behind(fleet: Installation) -> Non
     assert "recover failed" in fleet.end(task)["reason"]
     assert fleet.slots() == ()  # post_check passed
     assert fleet.left() == []
+
+
+def test_the_runner_is_told_on_how_many_nodes_the_task_acts_at_once(fleet: Installation) -> None:
+    """A count fixed in the plan, so that no runner has to work out percentages."""
+    fleet.start_agent("i-0")
+    task = fleet.submit(params=quick(lease_args={"concurrency": 2}))
+    assert outcome(fleet, task) == "succeeded"
+    assert {line["cap"] for line in fleet.log()} == {2}

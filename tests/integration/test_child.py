@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from taskerman.agent.process import (
+from taskerman.agent.attempt_files import read_result, read_saved
+from taskerman.agent.child_talk import (
     Abort,
     Checked,
     ChildGone,
@@ -24,8 +25,6 @@ from taskerman.agent.process import (
     Recover,
     RecoveredAs,
     TimedOut,
-    read_result,
-    read_saved,
 )
 from taskerman.runner import Go, Recovered, Wait
 from tests.support.children import MINUTE, Starting, alive, begin, go, mark, of_the_session

@@ -12,20 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from taskerman.agent.attempt_files import read_result
+from taskerman.agent.child_talk import Checked, ChildGone, Ended, Exit, PostCheck, PreCheck, Ready, Report
+from taskerman.agent.killing import kill_attempt
 from taskerman.agent.machine import process_start
-from taskerman.agent.process import (
-    AdoptedChild,
-    Checked,
-    ChildGone,
-    Ended,
-    Exit,
-    PostCheck,
-    PreCheck,
-    Ready,
-    Report,
-    kill_attempt,
-    read_result,
-)
+from taskerman.agent.process import AdoptedChild
 from tests.support.children import MINUTE, Starting, alive, begin, go, mark, of_the_session
 from tests.support.waiting import until
 
@@ -36,7 +27,8 @@ ATTEMPT = "t-1.n-1.1"
 AGENT = """
 import json, sys, time
 from pathlib import Path
-from taskerman.agent.process import ChildSpec, start
+from taskerman.agent.child_talk import ChildSpec
+from taskerman.agent.process import start
 from tests.support.children import go, spec_for
 
 folder = Path(sys.argv[1])

@@ -42,7 +42,7 @@ def task(cluster: RedisCluster, node: RedisNode, *, at_once: int = 1, **args: An
         Restart,
         settings=settings,
         args=args,
-        params={"lease_args": {"concurrency": at_once}},
+        cap=at_once,
         node=node.name,
         nodes=[each.name for each in cluster.nodes],
     )

@@ -12,17 +12,10 @@ from typing import Any, TypeVar
 
 import pytest
 
-from taskerman.agent.machine import boottime
-from taskerman.agent.process import (
-    ChildGone,
-    ChildProcess,
-    ChildSpec,
-    Ended,
-    ExecuteAction,
-    Report,
-    kill_attempt,
-    start,
-)
+from taskerman.agent.child_talk import ChildGone, ChildSpec, Ended, ExecuteAction, Report
+from taskerman.agent.killing import kill_attempt
+from taskerman.agent.machine import boot_id, boottime
+from taskerman.agent.process import ChildProcess, start
 from taskerman.child.kin import process_start
 from tests.support.waiting import until
 
@@ -54,6 +47,8 @@ def spec_for(runner: str, folder: Path, attempt: str = "t-1.n-1.1", **changes: A
         "node": "n-1",
         "cluster": "demo:test",
         "nodes": ["n-1", "n-2"],
+        "cap": 2,
+        "boot_id": boot_id(),
         "fence": 7,
         "target": runner if ":" in runner else f"{RUNNERS}:{runner}",
         "settings": settings,

@@ -45,6 +45,7 @@ class Scripted(TaskRunner):
             "node": self.ctx.node_id,
             "attempt": self.ctx.attempt_id,
             "fence": self.ctx.fence,
+            "cap": self.ctx.cap,
             "at": time.monotonic(),
         }
         with (self.folder / "log.jsonl").open("a") as log:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from taskerman.agent.attempt_files import read_result, read_saved, result_path
 from taskerman.agent.child_talk import (
     Abort,
     Checked,
@@ -29,7 +30,6 @@ from taskerman.agent.child_talk import (
     report_from_json,
 )
 from taskerman.agent.machine import boot_id, boottime, process_start
-from taskerman.agent.process import read_result, read_saved, result_path
 from taskerman.child.action import ABORTED, TOO_LONG, Action
 from taskerman.child.durable import remove_durably, write_durably
 from taskerman.child.kin import Process, descendants, kill_until_none

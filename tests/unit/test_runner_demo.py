@@ -75,15 +75,11 @@ def test_force_goes_all_the_same(service: Service) -> None:
     assert harness(service, peers={"node-3": DOWN}, args={"force": True}).pre_check() == Go()
 
 
-@pytest.mark.parametrize(
-    ("concurrency", "down", "goes"), [(2, 1, True), (2, 2, False), ("67%", 1, True), ("33%", 1, False)]
-)
+@pytest.mark.parametrize(("cap", "down", "goes"), [(2, 1, True), (2, 2, False), (1, 1, False), (3, 2, True)])
 def test_as_many_may_be_down_as_the_task_itself_may_take_down(
-    service: Service, concurrency: int | str, down: int, goes: bool
+    service: Service, cap: int, down: int, goes: bool
 ) -> None:
-    run = harness(
-        service, peers={f"node-{2 + k}": DOWN for k in range(down)}, params={"lease_args": {"concurrency": concurrency}}
-    )
+    run = harness(service, peers={f"node-{2 + k}": DOWN for k in range(down)}, cap=cap)
     assert isinstance(run.pre_check(), Go if goes else Wait)
 
 
