@@ -142,7 +142,7 @@ class Fleet:
     def _guarded(self, step: Callable[[], None]) -> None:
         try:
             step()
-        except BaseException as error:  # noqa: BLE001  told to the main thread, which raises it
+        except BaseException as error:
             self.failures.put(error)
 
     def _keep_time(self) -> None:
@@ -318,7 +318,9 @@ def _quantile_ms(seconds: Sequence[float], q: float) -> str:
 
 def report(console: Console, seen: Sequence[Seen]) -> None:
     """Print what was seen, beside the goal."""
-    table = Table(title=f"One line, {AT_ONCE} at once, actions of {ACTION_S:g} s, every agent with a session of its own")
+    table = Table(
+        title=f"One line, {AT_ONCE} at once, actions of {ACTION_S:g} s, every agent with a session of its own"
+    )
     table.add_column("")
     table.add_column("goal", justify="right")
     for one in seen:

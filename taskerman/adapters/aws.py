@@ -126,12 +126,17 @@ class Deadline:
 
     def __init__(self, patience: timedelta) -> None:
         """`patience`: from now."""
-        self._at = time.monotonic() + patience.total_seconds()
+        self._patience_s = patience.total_seconds()
+        self._at = time.monotonic() + self._patience_s
 
     @property
     def passed(self) -> bool:
         """Whether nothing should be tried any more."""
         return time.monotonic() >= self._at
+
+    def renew(self) -> None:
+        """Somebody got an answer: whoever shares this deadline may go on as long again. From any thread."""
+        self._at = max(self._at, time.monotonic() + self._patience_s)
 
     def comes_before(self, seconds: float) -> bool:
         """Whether a wait of `seconds` would outlast it."""

@@ -120,9 +120,9 @@ class SqsQueues:
         self.request("send_message", queue, doing="send to", MessageBody=body)
 
     def send_each(self, letters: Sequence[Letter]) -> Sequence[Letter]:
-        """See `Queues.send_each`. All of it ends within about `patience`, whatever the number of letters.
+        """See `Queues.send_each`. It gives up about `patience` after SQS's last answer, whatever the number of letters.
 
-        Why letters were refused is logged, one line a reason.
+        Why letters were refused is logged, one line a kind of error.
         """
         for letter in letters:
             check_body(letter.body)

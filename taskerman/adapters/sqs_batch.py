@@ -1,7 +1,8 @@
 """Sending many letters at once: 200 doorbells to 200 queues in one go, and as few requests as SQS allows.
 
 Letters to one queue share a request, queues go in parallel on a bounded number of threads, and everybody shares one
-deadline, so that an outage costs the caller the patience of one call and not of two hundred.
+deadline that each answer of SQS renews: an outage costs the caller the patience of one call and not of two hundred,
+and ten thousand letters take the time that they take.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
 from taskerman.adapters.aws import Deadline
-from taskerman.errors import TaskermanError
+from taskerman.errors import QueuesUnavailable, TaskermanError
 from taskerman.ports.queue import Letter
 
 __all__ = ["Request", "send_each"]
@@ -37,13 +38,21 @@ class _Numbered(NamedTuple):
     letter: Letter
 
 
-_Refused = tuple[_Numbered, str]
+class _Refused(NamedTuple):
+    """A letter that was not accepted, and why."""
+
+    numbered: _Numbered
+    why: TaskermanError
+
+
+_NO_TIME = QueuesUnavailable("There was no time left to try.")
 
 
 def send_each(letters: Sequence[Letter], request: Request, *, threads: int, deadline: Deadline) -> Sequence[Letter]:
     """Send all of `letters`; those that were not accepted, in their order. Never raises for AWS's reasons.
 
-    Why they were refused is logged, one line a reason: the caller repeats them whatever it was.
+    `deadline`: of the patience after the last answer. Why they were refused is logged, one line a kind of error: the
+    caller repeats them whatever it was.
     """
     bundles = tuple(_bundles(letters))
     if not bundles:
@@ -59,9 +68,11 @@ def send_each(letters: Sequence[Letter], request: Request, *, threads: int, dead
         with ThreadPoolExecutor(min(threads, len(bundles)), thread_name_prefix="sqs-send") as pool:
             for some in pool.map(deliver, bundles):
                 refused.extend(some)
-    for why, count in Counter(why for _, why in refused).most_common():
-        log.warning("%d of %d letters were not sent: %s", count, len(letters), why)
-    return tuple(numbered.letter for numbered, _ in sorted(refused, key=lambda pair: pair[0].place))
+    for code, count in Counter(one.why.code for one in refused).most_common():
+        first = next(one for one in refused if one.why.code == code)
+        queues = len({one.numbered.letter.queue for one in refused if one.why.code == code})
+        log.warning("%d of %d letters, to %d queues, were not sent: %s", count, len(letters), queues, first.why)
+    return tuple(one.numbered.letter for one in sorted(refused, key=lambda one: one.numbered.place))
 
 
 def _bundles(letters: Sequence[Letter]) -> Iterator[Sequence[_Numbered]]:
@@ -84,14 +95,16 @@ def _bundles(letters: Sequence[Letter]) -> Iterator[Sequence[_Numbered]]:
 
 def _deliver(bundle: Sequence[_Numbered], request: Request, deadline: Deadline) -> Sequence[_Refused]:
     if deadline.passed:
-        return [(numbered, "there was no time left to try") for numbered in bundle]
+        return [_Refused(numbered, _NO_TIME) for numbered in bundle]
     if len(bundle) == 1:
         return _deliver_alone(bundle[0], request, deadline)
     entries = [{"Id": str(at), "MessageBody": numbered.letter.body} for at, numbered in enumerate(bundle)]
     queue = bundle[0].letter.queue
-    answer = _tried(lambda: request("send_message_batch", queue, doing="send to", deadline=deadline, Entries=entries))
-    if isinstance(answer, str):
-        return [(numbered, answer) for numbered in bundle]
+    answer = _tried(
+        lambda: request("send_message_batch", queue, doing="send to", deadline=deadline, Entries=entries), deadline
+    )
+    if isinstance(answer, TaskermanError):
+        return [_Refused(numbered, answer) for numbered in bundle]
     # What the answer does not name as accepted is tried by itself, with the retrying of a single message.
     accepted = {int(entry["Id"]) for entry in answer.get("Successful", ())}
     again = [numbered for at, numbered in enumerate(bundle) if at not in accepted]
@@ -100,13 +113,19 @@ def _deliver(bundle: Sequence[_Numbered], request: Request, deadline: Deadline) 
 
 def _deliver_alone(numbered: _Numbered, request: Request, deadline: Deadline) -> Sequence[_Refused]:
     queue, body = numbered.letter.queue, numbered.letter.body
-    answer = _tried(lambda: request("send_message", queue, doing="send to", deadline=deadline, MessageBody=body))
-    return [(numbered, answer)] if isinstance(answer, str) else []
+    answer = _tried(
+        lambda: request("send_message", queue, doing="send to", deadline=deadline, MessageBody=body), deadline
+    )
+    return [_Refused(numbered, answer)] if isinstance(answer, TaskermanError) else []
 
 
-def _tried(call: Callable[[], Any]) -> Any:
-    """The answer, or the reason why there is none."""
+def _tried(call: Callable[[], Any], deadline: Deadline) -> Any:
+    """The answer, or why there is none. A no is an answer too: only silence uses the patience up."""
     try:
-        return call()
+        answer = call()
+    except QueuesUnavailable as error:
+        return error
     except TaskermanError as error:
-        return str(error)
+        answer = error
+    deadline.renew()
+    return answer

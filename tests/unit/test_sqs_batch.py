@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
+
+import pytest
 
 from taskerman.adapters.aws import Deadline
 from taskerman.adapters.sqs_batch import send_each
@@ -80,3 +83,34 @@ def test_after_the_deadline_nothing_is_tried_and_all_is_handed_back() -> None:
     sqs = PartlyRefusing()
     assert list(send_each(letters("a", "b"), sqs, threads=1, deadline=Deadline(timedelta()))) == letters("a", "b")
     assert not sqs.stored
+
+
+class Slow(PartlyRefusing):
+    """Needs longer for all letters together than anybody's patience; each of them is answered in time."""
+
+    clock = 0.0
+
+    def __call__(self, operation: str, queue: str, *, doing: str, deadline: Deadline, **arguments: Any) -> Any:
+        Slow.clock += 4.0
+        return super().__call__(operation, queue, doing=doing, deadline=deadline, **arguments)
+
+
+def test_patience_is_for_silence_many_letters_take_the_time_that_they_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the last nodes of a large plan would never be rung: each try would end with the same first ones."""
+    Slow.clock = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: Slow.clock)
+    sqs = Slow(never=frozenset({"3"}))
+    many = [Letter(f"q{n}", str(n)) for n in range(20)]
+    refused = send_each(many, sqs, threads=1, deadline=Deadline(timedelta(seconds=10)))
+    assert [letter.body for letter in refused] == ["3"]
+    assert len(sqs.stored) == 19
+
+
+def test_silence_ends_it_for_all_that_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    Slow.clock = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: Slow.clock)
+    sqs = Slow(never=frozenset(str(n) for n in range(3, 20)))
+    many = [Letter(f"q{n}", str(n)) for n in range(20)]
+    refused = send_each(many, sqs, threads=1, deadline=Deadline(timedelta(seconds=10)))
+    assert [letter.body for letter in refused] == [str(n) for n in range(3, 20)]
+    assert Slow.clock == 4.0 * 6, "letters were tried after the patience was over"
