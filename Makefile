@@ -10,7 +10,7 @@ READY := $(VENV)/.installed
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help env services demo check format test acceptance bench lock clean
+.PHONY: help env services demo check format test acceptance bench load lock clean
 
 help: ## This list
 	@echo "Taskerman: make <target>"
@@ -63,6 +63,16 @@ acceptance: env services ## Only the shipped commands against real clusters, wit
 bench: env services ## Measure what the README promises about speed
 	$(BIN)/python benchmarks/rolling.py
 
+load: env services .ministack ## Measure what many nodes cost: a line of 1,000, a plan of 10,000, an agent at rest
+	$(BIN)/python benchmarks/line.py
+	$(BIN)/python benchmarks/plan.py --aws-server .ministack/bin/ministack
+	$(BIN)/python benchmarks/rest.py
+
+# A local AWS that is fast enough for ten thousand queues. It pins another botocore, so it lives by itself.
+.ministack:
+	$(PYTHON) -m venv $@
+	$@/bin/pip install --quiet --disable-pip-version-check ministack==1.5.33 || { rm -rf $@; exit 1; }
+
 lock: env ## Make the lock file anew from pyproject.toml: names, versions and hashes, and no address
 	$(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes --no-header --no-annotate \
 		--no-emit-index-url --no-emit-find-links --python-version 3.11 --extra dev \
@@ -71,5 +81,5 @@ lock: env ## Make the lock file anew from pyproject.toml: names, versions and ha
 		{ echo "$(LOCK) names an address; it must be good on every machine"; exit 1; }
 
 clean: ## Remove the environment and what tools left behind
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	rm -rf $(VENV) .ministack .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
