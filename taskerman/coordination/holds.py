@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from taskerman.coordination import layout
@@ -55,6 +56,27 @@ class HoldVerbs(Verbs):
             return control.model_copy(update={"holds": tuple(h for h in control.holds if h is not found)}), found
 
         return self._change_control(remove, "unhold", hold_id, why)
+
+    def lift_expired(self) -> Sequence[Hold]:
+        """Remove every hold whose time is over, each in a commit and with an audit entry of its own. Idempotent.
+
+        A hold is a fact, not a time: until it is removed it stands, whatever the clocks of the nodes say.
+        """
+        now = self._clock()
+        over = [h for h in layout.check_layout(self._tree.get(layout.CONTROL)).holds if h.until and h.until <= now]
+        lifted = []
+        for hold in over:
+            with suppress(NotFound):  # a person was first
+                lifted.append(self._lift(hold))
+        return lifted
+
+    def _lift(self, hold: Hold) -> Hold:
+        def remove(control: Control) -> tuple[Control, Hold]:
+            if hold not in control.holds:
+                raise NotFound(f"Hold {hold.id} does not stand any more.")
+            return control.model_copy(update={"holds": tuple(h for h in control.holds if h != hold)}), hold
+
+        return self._change_control(remove, "unhold", hold.on, f"hold {hold.id} of {hold.by} ended at {hold.until}")
 
     def _change_control(
         self, change: Callable[[Control], tuple[Control, Hold]], verb: str, target: str, why: str

@@ -17,6 +17,8 @@ __all__ = [
     "AUDIT",
     "CLUSTERS",
     "CONTROL",
+    "JANITOR",
+    "LEADERS",
     "NODES",
     "REFUSED",
     "SCOPES",
@@ -31,6 +33,7 @@ __all__ = [
     "end",
     "ends",
     "entry_name",
+    "leader",
     "line",
     "lines",
     "node",
@@ -54,6 +57,8 @@ TASKS = "/tasks"
 REFUSED = "/refused"
 AUDIT = "/audit"
 WAITS = "/waits"
+LEADERS = "/leaders"
+JANITOR = "/janitor"
 
 SCOPE_DATA = ScopeRecord().to_json()
 
@@ -156,6 +161,11 @@ def end(name: TaskId, node_id: NodeId) -> str:
 def refused(sha256: str) -> str:
     """The record of a document that was not accepted."""
     return f"{REFUSED}/{sha256}"
+
+
+def leader(role: str) -> str:
+    """The ephemeral record of whoever leads in a role, such as `janitor`."""
+    return f"{LEADERS}/{role}"
 
 
 def cluster_paths(name: ClusterName) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from taskerman.coordination import layout
+from taskerman.coordination.reading import get_each
 from taskerman.coordination.snapshot import as_names, as_record
 from taskerman.errors import TaskUnknown
 from taskerman.model.assignment import Progress
@@ -35,9 +36,6 @@ __all__ = [
     "slots",
     "undelivered",
 ]
-
-_BATCH = 500
-"""Reads on the way at a time: ten thousand at once would be one long silence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +83,7 @@ def open_tasks(tree: Tree) -> Sequence[tuple[ClusterName, OpenTask]]:
         for cluster, listing in zip(clusters, listings, strict=True)
         for name in _of(as_names(listing))
     ]
-    records = _get(tree, [path for _, path in paths])
+    records = get_each(tree, [path for _, path in paths])
     return [
         (cluster, layout.decode(OpenTask, record, path))
         for (cluster, path), record in zip(paths, records, strict=True)
@@ -102,8 +100,8 @@ def see_task(tree: Tree, task: TaskId) -> SeenTask:
         raise TaskUnknown(f"There is no task {task}.", next_step="`taskerman status` lists the open ones.")
     plan = Plan.unpack(plan_record.data)
     # The ends last: an assignment that ends in between is then seen twice, where the other order would lose it.
-    progresses = _get(tree, [layout.progress(task, node.id) for node in plan.nodes])
-    ends = _get(tree, [layout.end(task, node.id) for node in plan.nodes])
+    progresses = get_each(tree, [layout.progress(task, node.id) for node in plan.nodes])
+    ends = get_each(tree, [layout.end(task, node.id) for node in plan.nodes])
     return SeenTask(
         plan=plan,
         control=layout.decode(TaskControl, control_record, layout.control(task)),
@@ -118,7 +116,7 @@ def node_records(tree: Tree, nodes: Sequence[NodeId]) -> Sequence[NodeRecord | N
     """Their records, in the order given; None for a node whose agent never registered."""
     return [
         None if record is None else layout.decode(NodeRecord, record, layout.node(node))
-        for node, record in zip(nodes, _get(tree, [layout.node(node) for node in nodes]), strict=True)
+        for node, record in zip(nodes, get_each(tree, [layout.node(node) for node in nodes]), strict=True)
     ]
 
 
@@ -131,7 +129,7 @@ def slots(tree: Tree, scope: str | None = None) -> Sequence[HeldSlot]:
         for name, listing in zip(scopes, listings, strict=True)
         for slot in layout.slots(_of(as_names(listing)))
     ]
-    notes = _get(tree, [layout.slot(name, slot) for name, slot in held])
+    notes = get_each(tree, [layout.slot(name, slot) for name, slot in held])
     return [
         HeldSlot(name, slot, layout.decode(SlotNote, note, layout.slot(name, slot)))
         for (name, slot), note in zip(held, notes, strict=True)
@@ -147,7 +145,7 @@ def undelivered(tree: Tree, *, everything: bool = False) -> Sequence[tuple[Plan,
         paths = [layout.end(task, node) for node in nodes]
         letters = [
             (node, end)
-            for node, path, record in zip(nodes, paths, _get(tree, paths), strict=True)
+            for node, path, record in zip(nodes, paths, get_each(tree, paths), strict=True)
             if record is not None and _is_letter(end := layout.decode(End, record, path), everything)
         ]
         plan = tree.get(layout.task(task)) if letters else None
@@ -162,7 +160,7 @@ def refusals(tree: Tree) -> Sequence[Refusal]:
     paths = [layout.refused(name) for name in _names(tree, layout.REFUSED)]
     return [
         layout.decode(Refusal, record, path)
-        for path, record in zip(paths, _get(tree, paths), strict=True)
+        for path, record in zip(paths, get_each(tree, paths), strict=True)
         if record is not None
     ]
 
@@ -193,10 +191,3 @@ def _names(tree: Tree, path: str) -> tuple[str, ...]:
 
 def _of(names: Names | None) -> tuple[str, ...]:
     return () if names is None else names.names
-
-
-def _get(tree: Tree, paths: Sequence[str]) -> list[Record | None]:
-    found: list[Record | None] = []
-    for start in range(0, len(paths), _BATCH):
-        found += [as_record(answer) for answer in tree.read(*(Get(path) for path in paths[start : start + _BATCH]))]
-    return found

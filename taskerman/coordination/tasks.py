@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from taskerman.coordination import layout
-from taskerman.coordination.snapshot import as_names, as_record
+from taskerman.coordination.snapshot import as_names
+from taskerman.coordination.sweeping import sweep
 from taskerman.coordination.verbs import Verbs
 from taskerman.errors import RefusedByState, TaskEnded
-from taskerman.model.assignment import Progress, ProgressState
-from taskerman.model.ids import NodeId, TaskId, attempt_id
-from taskerman.model.outcome import End, Outcome
+from taskerman.model.ids import NodeId, TaskId
 from taskerman.model.plan import ClusterRecord
 from taskerman.model.task import TaskControl, TaskState
-from taskerman.ports.tree import Check, Children, Committed, Create, Delete, Get, Op, Set
+from taskerman.ports.tree import Check, Children, Op, Set
 
 __all__ = ["TaskVerbs", "refuse_unless_parked"]
-
-_TRIES = 20
 
 
 class TaskVerbs(Verbs):
@@ -44,34 +41,7 @@ class TaskVerbs(Verbs):
 
         Each end checks the control record at the version that says cancelled. Returns those without an end: the acting.
         """
-        ended = as_names(self._tree.read(Children(layout.ends(task)))[0])
-        left = [node.id for node in self.plan(task).nodes if not (ended and node.id in ended.names)]
-        return [node for node in left if self._sweep_one(task, node)]
-
-    def _sweep_one(self, task: TaskId, node: NodeId) -> bool:
-        """End one node's share. True: it acts. The control record moves with every failure: then it is read again."""
-        for _ in range(_TRIES):
-            control, version = self._control(task)
-            ended, found = self._tree.read(Get(layout.end(task, node)), Get(layout.progress(task, node)))
-            if control.state is not TaskState.CANCELLED or ended is not None:
-                return False
-            record = as_record(found)
-            known = layout.decode(Progress, record, layout.progress(task, node)) if record else Progress()
-            if known.state is ProgressState.ACTING:
-                return True
-            end = End(
-                outcome=Outcome.CANCELLED,
-                attempt=attempt_id(task, node, 0),
-                attempts=known.k,
-                reason=control.why,
-                at=self._clock(),
-            )
-            ops: list[Op] = [Check(layout.control(task), version), Create(layout.end(task, node), end.to_json())]
-            if record is not None:
-                ops.append(Delete(layout.progress(task, node), record.stat.version))
-            if isinstance(self._tree.commit(ops), Committed):
-                return False
-        return True
+        return sweep(self._tree, self.plan(task), self._clock())
 
     def resume(self, task: TaskId, why: str) -> TaskControl:
         """Go on with a halted task: what failed so far is excused. Ring its nodes afterwards.

@@ -14,7 +14,17 @@ from taskerman.model.base import Noun, Timestamp
 from taskerman.model.ids import ClusterName, NodeId, Owner, TaskId
 from taskerman.model.task import TaskDocument
 
-__all__ = ["LANE", "Accepted", "ClusterRecord", "OpenTask", "Plan", "PlannedNode", "Refusal"]
+__all__ = [
+    "LANE",
+    "Accepted",
+    "ClusterRecord",
+    "OpenTask",
+    "Plan",
+    "PlannedNode",
+    "Refusal",
+    "Tombstone",
+    "unpack_task",
+]
 
 LANE = "0"
 """The one lane of a task whose nodes all have the same scopes."""
@@ -76,6 +86,34 @@ class Plan(Noun):
             return cls.model_validate_json(zlib.decompress(data))
         except (zlib.error, ValueError) as error:
             raise Bug(f"A plan cannot be read: {error}") from error
+
+
+class Tombstone(Noun):
+    """`/tasks/<t>` after the task was put away: so that a late copy of its message does not run it again.
+
+    `hash`: of the document. `kept_until`: no copy of the message can come after it. `summary`: nodes by outcome.
+    """
+
+    v: Literal[1] = 1
+    tombstone: Literal[True] = True
+    hash: str
+    cluster_name: ClusterName
+    owner: Owner
+    planned_at: Timestamp
+    not_after: Timestamp
+    put_away_at: Timestamp
+    kept_until: Timestamp
+    summary: dict[str, int]
+
+
+def unpack_task(data: bytes) -> Plan | Tombstone:
+    """What a task's own record holds. A tombstone is plain JSON, a plan never begins like it."""
+    if not data.startswith(b"{"):
+        return Plan.unpack(data)
+    try:
+        return Tombstone.model_validate_json(data)
+    except ValueError as error:
+        raise Bug(f"A tombstone cannot be read: {error}") from error
 
 
 class OpenTask(Noun):

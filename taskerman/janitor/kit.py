@@ -1,0 +1,107 @@
+"""What every chore of a janitor works with, and how one that fails keeps the others from nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol, TypeVar
+
+from taskerman.coordination import layout
+from taskerman.coordination.overview import open_tasks
+from taskerman.coordination.plans import read_plan
+from taskerman.errors import CoordinationUnavailable, StopNow, TaskermanError
+from taskerman.model.event import Event, Listener
+from taskerman.model.ids import QueueNames, TaskId
+from taskerman.model.plan import Plan
+from taskerman.policy.upkeep import Upkeep
+from taskerman.ports.clock import Clock
+from taskerman.ports.discovery import Discovery
+from taskerman.ports.history import History
+from taskerman.ports.queue import Queues
+from taskerman.ports.tree import Tree
+
+__all__ = ["Chore", "Kit", "Turn"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One turn of a leader. `term`: of its leadership. `tree_time`: the tree's clock. `clock_is_right`: whether this
+    machine's clock agrees with it: what time decides is left alone when it does not."""
+
+    term: int
+    tree_time: datetime
+    clock_is_right: bool
+
+
+class Chore(Protocol):
+    """One thing that a janitor does, again and again."""
+
+    @property
+    def name(self) -> str:
+        """For events."""
+        ...
+
+    @property
+    def every_s(self) -> float:
+        """Between two times, at least."""
+        ...
+
+    def do(self, turn: Turn) -> None:
+        """Do it. May be repeated at any time; what it cannot do for one thing does not keep it from the next.
+
+        Raises `CoordinationUnavailable`, `StopNow`, and any other error that stops the whole chore for now.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Kit:
+    """Handed to every chore. `history` None: there is none, so nothing is put away. `discoveries`: by the name that a
+    document's `discovery` gives."""
+
+    tree: Tree
+    queues: Queues
+    names: QueueNames
+    discoveries: Mapping[str, Discovery]
+    history: History | None
+    clock: Clock
+    emit: Listener
+    upkeep: Upkeep
+    by: str
+    _plans: dict[TaskId, Plan] = field(default_factory=dict)
+
+    def say(self, name: str, level: str = "info", /, **fields: object) -> None:
+        """Emit an event."""
+        self.emit(Event(name, fields, level))
+
+    def each(self, chore: str, things: Iterable[T], do: Callable[[T], None], name: Callable[[T], str]) -> None:
+        """Do `do` for each of `things`; what fails for one is said, and the next one is done.
+
+        Raises only what fails for all: `CoordinationUnavailable`, `StopNow`.
+        """
+        for thing in things:
+            try:
+                do(thing)
+            except (CoordinationUnavailable, StopNow):
+                raise
+            except TaskermanError as error:
+                self.say("chore_failed", "error", chore=chore, of=name(thing), why=str(error), code=error.code)
+
+    def open_plans(self) -> list[Plan]:
+        """The plan of every open task, oldest first in each cluster. Plans never change, so they are kept."""
+        headers = [header.task for _, header in open_tasks(self.tree)]
+        for task in self._plans.keys() - set(headers):
+            del self._plans[task]
+        plans: list[Plan] = []
+
+        def look(task: TaskId) -> None:
+            if task not in self._plans and isinstance(found := read_plan(self.tree, task), Plan):
+                self._plans[task] = found
+            if task in self._plans:
+                plans.append(self._plans[task])
+
+        self.each("read the plans", headers, look, layout.task)
+        return plans
