@@ -6,6 +6,8 @@ Nothing is reached before it is wanted, so that a verb which needs only a queue 
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
@@ -21,12 +23,14 @@ from taskerman.agent import Agent, JournalFile, Profile
 from taskerman.control import Desk, Subject
 from taskerman.coordination.router_moves import RouterMoves
 from taskerman.errors import UsageError
+from taskerman.janitor import Janitor
+from taskerman.janitor.kit import Kit as JanitorKit
 from taskerman.model.event import Listener
 from taskerman.ports.tree import Tree
 from taskerman.router import Router
 from taskerman.settings import Loaded, Settings, load
 
-__all__ = ["Connect", "open_agent", "open_desk", "open_router", "read_settings", "subject_of"]
+__all__ = ["Connect", "open_agent", "open_desk", "open_janitor", "open_router", "read_settings", "subject_of"]
 
 _A_PERSON_WAITS = timedelta(seconds=5)
 _A_DAEMON_WAITS = timedelta(seconds=15)
@@ -78,6 +82,27 @@ def open_router(settings: Settings, emit: Listener, *, connect: Connect | None =
             emit=emit,
             guard=settings.guard,
         )
+
+
+@contextmanager
+def open_janitor(settings: Settings, emit: Listener, *, connect: Connect | None = None) -> Iterator[Janitor]:
+    """A janitor; it connects when it runs, and waits for ZooKeeper as long as it must."""
+    with ExitStack() as closing:
+        aws = _aws(closing)
+        tree = _connect(settings, connect, _A_DAEMON_WAITS)()
+        closing.callback(tree.close)
+        kit = JanitorKit(
+            tree=tree,
+            queues=_queues(settings, aws),
+            names=settings.queue_names,
+            discoveries=_discoveries(settings, aws),
+            history=None,
+            clock=SystemClock(),
+            emit=emit,
+            upkeep=settings.janitor,
+            by=f"janitor@{socket.gethostname()}:{os.getpid()}",
+        )
+        yield Janitor(kit)
 
 
 @contextmanager

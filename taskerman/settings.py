@@ -32,6 +32,7 @@ from taskerman.errors import UsageError
 from taskerman.model.ids import ID, ClusterName, NodeId, QueueNames
 from taskerman.policy.conclusion import Pace
 from taskerman.policy.guards import SizeGuard
+from taskerman.policy.upkeep import Upkeep
 
 __all__ = ["DEFAULT_FILE", "FILE_VARIABLE", "PREFIX", "Loaded", "Setting", "Settings", "load"]
 
@@ -101,6 +102,9 @@ class Settings(BaseSettings):
     )
     guard_nodes: int = Field(
         3, ge=0, le=10_000, description="a cluster that moved by no more nodes than this is never parked"
+    )
+    janitor: Upkeep = Field(
+        Upkeep(), description="a janitor's periods and limits, in one object: docs/how-to/run-a-janitor.md lists them"
     )
     runners: dict[str, dict[str, JsonValue]] = Field(
         default_factory=dict, description="this node's configuration for each runner, such as how a service restarts"

@@ -28,6 +28,7 @@ VERBS: dict[str, Callable[..., Any] | typer.Typer] = {
     "dlq": letters.dlq,
     "router": daemons.router,
     "agent": daemons.agent,
+    "janitor": daemons.janitor,
     "init": installation.init,
     "doctor": installation.doctor,
     "settings": installation.settings,

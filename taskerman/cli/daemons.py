@@ -1,4 +1,4 @@
-"""Verbs that start a daemon: router, agent; and the demo."""
+"""Verbs that start a daemon: router, agent, janitor; and the demo."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from taskerman.model.event import Listener
     from taskerman.settings import Settings
 
-__all__ = ["agent", "demo", "router"]
+__all__ = ["agent", "demo", "janitor", "router"]
 
 
 def router() -> None:
@@ -46,6 +46,21 @@ def agent(
         if not once:
             raise
         print(error.what)  # a resident agent does the node's work: nothing is left for cron
+
+
+def janitor(
+    once: Annotated[bool, typer.Option("--once", help="Do everything once, if no other leads, and end.")] = False,
+) -> None:
+    """Keep house: what expires, what is overdue, what terminated machines held. One leads, others stand by."""
+    from taskerman import bootstrap  # noqa: PLC0415
+
+    settings = bootstrap.read_settings().settings
+    with _logging(settings) as emit, bootstrap.open_janitor(settings, emit) as daemon:
+        if not once:
+            _stop_on_signals(daemon.stop)
+            daemon.run()
+        elif not daemon.run_once():
+            print("Another janitor leads: nothing was left to do.")
 
 
 def demo(

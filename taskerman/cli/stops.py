@@ -15,14 +15,18 @@ __all__ = ["approve", "cancel", "hold", "resume", "slots", "unhold"]
 def hold(
     on: Annotated[str, typer.Argument(metavar="ON", help="cluster:<kind>:<name>, owner:<owner>, or everything.")],
     why: Why,
+    lasts: Annotated[
+        str | None,
+        typer.Option("--for", metavar="TIME", help="The janitor lifts it after 90s, 30m, 2h or 1d30m. Absent: never."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Stop new attempts until a person lifts it. What runs goes on, and is named."""
+    """Stop new attempts until a person, or its time, lifts it. What runs goes on, and is named."""
     from taskerman import control  # noqa: PLC0415
     from taskerman.cli import views  # noqa: PLC0415
 
     with desk() as at:
-        done = control.hold(at, _target(on), why)
+        done = control.hold(at, _target(on), why, lasts=None if lasts is None else control.time_span(lasts))
         print_value(done, as_json, views.held(done, at.now()))
 
 

@@ -81,7 +81,7 @@ def previewed(value: Preview, now: datetime) -> list[Block]:
 
 def overview(value: Overview, now: datetime) -> list[Block]:
     """Everything that is going on."""
-    blocks = _holds(value.holds)
+    blocks = _holds(value.holds, now)
     if value.tasks:
         blocks.append(
             Table(
@@ -157,6 +157,8 @@ def explained(value: Explanation, now: datetime) -> list[Block]:
 def held(value: Held, now: datetime) -> list[Block]:
     """The acknowledgement: what runs goes on, and is named."""
     said = f"Hold {value.hold.id} stands on {value.hold.on}: nothing is taken any more."
+    if value.hold.until is not None:
+        said += f" The janitor lifts it {ago(value.hold.until, now)}."
     undo = f"Lift it: taskerman unhold {value.hold.id}"
     if not value.acting:
         return [said, "Nothing was acting.", undo]
@@ -260,8 +262,16 @@ def examined(value: Examination) -> list[Block]:
     return blocks
 
 
-def _holds(holds: Sequence[Hold]) -> list[Block]:
-    return [f"HOLD {hold.id} on {hold.on}, by {hold.by}: {hold.why}" for hold in holds]
+def _holds(holds: Sequence[Hold], now: datetime) -> list[Block]:
+    return [f"HOLD {hold.id} on {hold.on}, by {hold.by}: {hold.why}{_hold_ends(hold, now)}" for hold in holds]
+
+
+def _hold_ends(hold: Hold, now: datetime) -> str:
+    if hold.until is None:
+        return ""
+    if hold.until <= now:
+        return f" (its time is over since {ago(hold.until, now)}, and it stands until a janitor lifts it)"
+    return f" (ends {ago(hold.until, now)})"
 
 
 def _places(values: Sequence[HeldPlace], now: datetime) -> Table:

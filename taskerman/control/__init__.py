@@ -14,7 +14,7 @@ from taskerman.control.explaining import explain
 from taskerman.control.following import follow, follow_cancel
 from taskerman.control.places import list_slots, release
 from taskerman.control.status import overview, task_status
-from taskerman.control.stopping import approve, cancel, hold, resume, unhold
+from taskerman.control.stopping import approve, cancel, hold, resume, time_span, unhold
 from taskerman.control.submitting import prepare, preview, submit
 
 __all__ = [
@@ -40,5 +40,6 @@ __all__ = [
     "show_letter",
     "submit",
     "task_status",
+    "time_span",
     "unhold",
 ]

@@ -6,7 +6,9 @@ acknowledgement names it: it is read after the change, when nothing can be added
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from datetime import timedelta
 
 from taskerman.control.desk import Desk, check_why
 from taskerman.control.places import acting_in
@@ -18,19 +20,38 @@ from taskerman.model.hold import Hold
 from taskerman.model.ids import TaskId
 from taskerman.ringing import ring
 
-__all__ = ["approve", "cancel", "cancelled", "hold", "resume", "unhold"]
+__all__ = ["approve", "cancel", "cancelled", "hold", "resume", "time_span", "unhold"]
 
 _LONGEST_WHY = 300
+_LONGEST_HOLD = timedelta(days=366)
 
 
-def hold(desk: Desk, on: str, why: str) -> Held:
+def hold(desk: Desk, on: str, why: str, lasts: timedelta | None = None) -> Held:
     """Stop new attempts on `*`, `cluster:<kind>:<name>` or `owner:<owner>`; what runs goes on and is named.
 
-    Raises `RefusedByState` when such a hold stands already, `UsageError` for another target or no reason.
+    `lasts`: from now; then the janitor lifts it. Without a janitor it stands on: a hold is a fact, not a time. Raises
+    `RefusedByState` when such a hold stands already, `UsageError` for another target or no reason.
     """
     _check_target(desk, on, check_why(why))
-    placed = desk.moves().hold(on, why)
+    placed = desk.moves().hold(on, why, until=None if lasts is None else desk.now() + lasts)
     return Held(hold=placed, acting=tuple(_covered(desk, on)))
+
+
+def time_span(text: str) -> timedelta:
+    """`90s`, `30m`, `2h`, `1d12h`: how long a hold lasts. Raises `UsageError`."""
+    found = re.fullmatch(r"(?:([0-9]+)d)?(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)s)?", text.strip())
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups()) if found else (0, 0, 0, 0)
+    if not any((days, hours, minutes, seconds)):
+        raise UsageError(f"{text!r} is not a time span.", next_step="Write 90s, 30m, 2h or 1d12h.")
+    try:
+        span = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+    except OverflowError:
+        span = timedelta.max
+    if span > _LONGEST_HOLD:
+        raise UsageError(
+            f"{text} is longer than {_LONGEST_HOLD.days} days.", next_step="Leave --for out, and lift it yourself."
+        )
+    return span
 
 
 def unhold(desk: Desk, hold_id: str, why: str = "") -> Unheld:

@@ -19,7 +19,7 @@ from taskerman.ringing import ring
 
 __all__ = ["RingingAgain"]
 
-_MAY_GO_ON = (TaskState.OPEN, TaskState.HALTED, TaskState.PARKED)
+_MAY_GO_ON = (TaskState.OPEN, TaskState.HALTED)
 
 
 class RingingAgain:

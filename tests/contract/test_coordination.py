@@ -38,7 +38,7 @@ from taskerman.model.slot import Slot
 from taskerman.model.task import FailureMark, TaskControl, TaskState
 from taskerman.policy.admission import Admitted, Reason, Waiting, admit
 from taskerman.policy.conclusion import Conclusion, Ending
-from taskerman.ports.tree import Link, Tree
+from taskerman.ports.tree import Link, Record, Tree, Wake
 from taskerman.testing.clock import ManualClock
 from taskerman.testing.tree import LostAnswer
 from tests.support.protocol_tasks import CLUSTER, ENDINGS, TaskShape, plan_of
@@ -651,14 +651,17 @@ def test_a_failure_in_the_middle_of_a_sweep_does_not_end_the_sweep(stage: Stage)
     stage.take(acting, plan)
     stage.person.cancel("t", "no")
 
-    class Meddled(OperatorMoves):
-        def _control(self, task: str) -> tuple[TaskControl, int]:
-            found = super()._control(task)
-            if stage.ended("n0") is None:
-                stage.end(acting, plan, "failed")  # after the control record was read
-            return found
+    tree = stage.ground.open()
+    get = tree.get
 
-    Meddled(stage.tree, "ann", stage.clock.now).sweep("t")
+    def meddled(path: str, wake: Wake | None = None) -> Record | None:
+        found = get(path, wake)
+        if path == layout.control("t") and stage.ended("n0") is None:
+            stage.end(acting, plan, "failed")  # after the control record was read
+        return found
+
+    tree.get = meddled  # type: ignore[method-assign]
+    OperatorMoves(tree, "ann", stage.clock.now).sweep("t")
     assert all(stage.ended(node) for node in ("n0", "n1", "n2"))
 
 
