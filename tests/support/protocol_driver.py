@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 from taskerman.testing.tree import LostAnswer
 from tests.support.protocol_rest import finish
+from tests.support.protocol_server import JudgedServer
 from tests.support.protocol_tasks import CLUSTER, ENDINGS, TaskShape
-from tests.support.protocol_world import Filter, State, World
+from tests.support.protocol_world import Filter, Serve, State, World
 
 __all__ = ["run"]
 
@@ -102,10 +103,18 @@ def thing(w: World, r: random.Random) -> Callable[[], None]:
     return w.silence
 
 
-def run(seed: int, *, steps: int = 250, lost: float = 0.06, between: float = 0.15, edit: Filter | None = None) -> World:
+def run(
+    seed: int,
+    *,
+    steps: int = 250,
+    lost: float = 0.06,
+    between: float = 0.15,
+    edit: Filter | None = None,
+    serve: Serve = JudgedServer,
+) -> World:
     """One run. `lost`: how often an answer is lost; `between`: how often something happens amidst something else."""
     r = random.Random(seed)
-    w = World(edit=edit)
+    w = World(edit=edit, serve=serve)
     for task in TASKS[: r.randint(1, 2)]:
         w.plan(task, _shape(r))
     for node in NODES:

@@ -31,7 +31,7 @@ from tests.support.protocol_judge import Judge, Violation
 from tests.support.protocol_server import JudgedServer
 from tests.support.protocol_tasks import CLUSTER, ENDINGS, TaskShape, plan_of
 
-__all__ = ["Actor", "Filter", "State", "World"]
+__all__ = ["Actor", "Filter", "Serve", "State", "World"]
 
 
 class State(Enum):
@@ -70,16 +70,18 @@ class Armed:
 
 
 Filter = Callable[[list[Op]], list[Op]]
+Serve = Callable[[Judge, ManualClock], JudgedServer]
 
 
 class World:
-    """All of it. `edit` changes what agents, router and person commit: a mutation of the protocol."""
+    """All of it. `edit` changes what agents, router and person commit: a mutation of the protocol. `serve`: makes the
+    server."""
 
-    def __init__(self, *, edit: Filter | None = None) -> None:
+    def __init__(self, *, edit: Filter | None = None, serve: Serve = JudgedServer) -> None:
         self.clock: ManualClock = ManualClock()
         self.judge: Judge = Judge(now=self.clock.now)
         self.judge.on_person_freed = self._person_freed
-        self.server = JudgedServer(self.judge, self.clock)
+        self.server = serve(self.judge, self.clock)
         self.server.interleave = self._between
         self.server.before_commit = self._before_commit
         self._edit = edit
