@@ -22,7 +22,6 @@ from taskerman.adapters.zookeeper import ZookeeperTree
 from taskerman.agent import Agent, JournalFile, Profile
 from taskerman.control import Desk, Subject
 from taskerman.coordination.router_moves import RouterMoves
-from taskerman.errors import UsageError
 from taskerman.janitor import Janitor
 from taskerman.janitor.kit import Kit as JanitorKit
 from taskerman.model.event import Listener
@@ -162,13 +161,8 @@ def _connect(settings: Settings, connect: Connect | None, patience: timedelta) -
 def _profile(settings: Settings) -> Profile:
     """Who this agent is: as set, else as the instance's metadata says; the host name is never taken for it."""
     metadata = InstanceMetadata()
-    clusters = settings.clusters or (metadata.tag(settings.cluster_tag),)
+    clusters = settings.clusters or metadata.clusters(settings.cluster_tag)
     node = settings.node_id or metadata.instance_id()
-    if len(clusters) > 1:
-        raise UsageError(
-            f"{node} is of {len(clusters)} clusters, which cannot be kept apart yet.",
-            next_step="Set TASKERMAN_CLUSTERS to one of them.",
-        )
     return Profile(
         node=node,
         clusters=clusters,

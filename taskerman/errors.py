@@ -30,6 +30,7 @@ __all__ = [
     "Bug",
     "ClusterEmpty",
     "ClusterForeign",
+    "ClusterMissing",
     "CoordinationUnavailable",
     "DiscoveryFailed",
     "DocumentError",
@@ -205,6 +206,12 @@ class ClusterForeign(NotPermitted):
     """The assignment is for a cluster that this node does not belong to."""
 
     code = "E-CLUSTER-FOREIGN"
+
+
+class ClusterMissing(NotPermitted):
+    """The node belongs to a cluster in which the plan takes no slot."""
+
+    code = "E-CLUSTER-MISSING"
 
 
 # --- nobody must act -------------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
-"""Clusters as EC2 tells them: one tag on each instance, whose value is the cluster's name (`kind:name`).
+"""Clusters as EC2 tells them: one tag on each instance, whose value is the cluster's name (`kind:name`), or the names
+of several with spaces or commas between them.
 
 Discovery that is wrong is worse than none: a page that is missing would shrink a cluster and with it every percentage
 and guard that stands on its size. So whatever is not a whole, plain answer is an error here, never a smaller cluster.
@@ -15,7 +16,8 @@ from pydantic import ValidationError
 
 from taskerman.adapters.aws import AWS_ERRORS, PATIENCE, Aws, Deadline, explain, persist
 from taskerman.errors import Bug, DiscoveryFailed, Ec2Unavailable, UsageError
-from taskerman.model.cluster import Node
+from taskerman.model.cluster import Node, clusters_of_tag
+from taskerman.model.ids import ClusterName
 
 __all__ = ["CLUSTER_TAG", "Ec2Discovery"]
 
@@ -25,6 +27,7 @@ IDS_A_QUESTION = 200  # EC2 takes at most so many values in one filter
 
 _ANSWER_TIMEOUT = timedelta(seconds=20)
 _RUNNING = "running"
+_MARKS = (" ", ",")
 
 
 class Ec2Discovery:
@@ -55,10 +58,10 @@ class Ec2Discovery:
         """See `Discovery.nodes`."""
         if not cluster:
             raise Bug("Discovery was asked for the cluster without a name, which would be any instance's.")
-        filters = {f"tag:{self._cluster_tag}": [cluster], "instance-state-name": [_RUNNING]}
-        found = self._instances(filters, what=f"the nodes of {cluster}")
+        filters = {f"tag:{self._cluster_tag}": _patterns(cluster), "instance-state-name": [_RUNNING]}
+        found = self._nodes(self._instances(filters, what=f"the nodes of {cluster}"))
         # A filter's value is a pattern to EC2; the name is meant to the letter.
-        return _nodes(instance for instance in found if _tags(instance).get(self._cluster_tag) == cluster)
+        return tuple(node for node in found if cluster in node.clusters)
 
     def known(self, nodes: Collection[str]) -> Sequence[Node]:
         """See `Discovery.known`. Ids that EC2 never heard of are left out."""
@@ -68,7 +71,7 @@ class Ec2Discovery:
             # By filter: the parameter InstanceIds fails as a whole for one unknown id.
             filters = {"instance-id": some, "instance-state-name": [_RUNNING]}
             answer = self._instances(filters, what=f"{len(some)} nodes by their ids")
-            found.extend(_nodes(instance for instance in answer if instance["InstanceId"] in some))
+            found.extend(self._nodes(instance for instance in answer if instance["InstanceId"] in some))
         return tuple(found)
 
     def _instances(self, filters: Mapping[str, Sequence[str]], *, what: str) -> Iterator[Mapping[str, Any]]:
@@ -94,6 +97,28 @@ class Ec2Discovery:
             seen.add(token)
             question["NextToken"] = token
 
+    def _nodes(self, instances: Iterator[Mapping[str, Any]]) -> tuple[Node, ...]:
+        """Each once: an instance that changes while pages are read may stand on two of them."""
+        found: dict[str, Node] = {}
+        for instance in instances:
+            name = str(instance["InstanceId"])
+            tag = _tags(instance).get(self._cluster_tag)
+            try:
+                found[name] = Node(
+                    id=name,
+                    az=instance.get("Placement", {}).get("AvailabilityZone", ""),
+                    address=instance.get("PrivateIpAddress", ""),
+                    clusters=() if tag is None else clusters_of_tag(tag),
+                )
+            except ValidationError as error:
+                raise DiscoveryFailed(f"EC2 names an instance {name!r} that cannot be a node: {error}") from error
+            except ValueError as error:
+                raise DiscoveryFailed(
+                    f"The tag {self._cluster_tag} of {name} does not name its clusters: {error}.",
+                    next_step="Correct the tag: redis:a, or redis:a redis:b for several.",
+                ) from error
+        return tuple(found.values())
+
     def _ask(self, question: Mapping[str, Any], what: str) -> Mapping[str, Any]:
         try:
             client = self._aws.client("ec2", read_timeout=_ANSWER_TIMEOUT)
@@ -104,20 +129,11 @@ class Ec2Discovery:
         return page
 
 
-def _nodes(instances: Iterator[Mapping[str, Any]]) -> tuple[Node, ...]:
-    """Each once: an instance that changes while pages are read may stand on two of them."""
-    found: dict[str, Node] = {}
-    for instance in instances:
-        name = str(instance["InstanceId"])
-        try:
-            found[name] = Node(
-                id=name,
-                az=instance.get("Placement", {}).get("AvailabilityZone", ""),
-                address=instance.get("PrivateIpAddress", ""),
-            )
-        except ValidationError as error:
-            raise DiscoveryFailed(f"EC2 names an instance {name!r} that cannot be a node: {error}") from error
-    return tuple(found.values())
+def _patterns(cluster: ClusterName) -> list[str]:
+    """Of the tag's value: the name alone, first, last or amidst others."""
+    before = ["", *(f"*{mark}" for mark in _MARKS)]
+    after = ["", *(f"{mark}*" for mark in _MARKS)]
+    return [f"{left}{cluster}{right}" for left in before for right in after]
 
 
 def _tags(instance: Mapping[str, Any]) -> dict[str, str]:

@@ -15,6 +15,8 @@ import urllib.request
 from datetime import timedelta
 
 from taskerman.errors import Ec2Unavailable, UsageError
+from taskerman.model.cluster import clusters_of_tag
+from taskerman.model.ids import ClusterName
 
 __all__ = ["ENDPOINT", "InstanceMetadata"]
 
@@ -53,6 +55,17 @@ class InstanceMetadata:
                 next_step="Tag the instance and enable tags in its metadata, or set TASKERMAN_CLUSTERS.",
             )
         return answer
+
+    def clusters(self, tag: str) -> tuple[ClusterName, ...]:
+        """The clusters of this instance, which one of its tags names. Raises as `tag` does, and `UsageError`."""
+        value = self.tag(tag)
+        try:
+            return clusters_of_tag(value)
+        except ValueError as error:
+            raise UsageError(
+                f"The tag {tag!r} of this instance does not name its clusters: {error}.",
+                next_step="Write it like redis:a, or redis:a redis:b for several; or set TASKERMAN_CLUSTERS.",
+            ) from None
 
     def _ask(self, path: str) -> str | None:
         """The answer; None for a definite "there is no such thing"."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from taskerman.agent.holding import Held
 from taskerman.agent.profile import Profile
-from taskerman.errors import ActionArgsInvalid, ActionForbidden, ActionUnknown, ClusterForeign
+from taskerman.errors import ActionArgsInvalid, ActionForbidden, ActionUnknown, ClusterForeign, ClusterMissing
 from taskerman.model.plan import Plan
 from taskerman.ports.catalog import Catalog
 
@@ -46,9 +46,8 @@ class Screen:
         runner, and what fails to be imported may do anything else.
         """
         task = plan.task
-        if task.cluster_name not in self._profile.clusters:
-            own = ", ".join(self._profile.clusters)
-            return Reject(f"{self._profile.node} belongs to {own}, not to {task.cluster_name}.", ClusterForeign.code)
+        if (foreign := self._foreign(plan)) is not None:
+            return foreign
         if not self._profile.allows(task.action):
             return Reject(
                 f"{task.action} is not among the actions that {self._profile.node} allows (TASKERMAN_ACTIONS).",
@@ -68,3 +67,20 @@ class Screen:
             return Defer(held.unknown_why, held.unknown_until)
         held.unknown_since = None
         return None
+
+    def _foreign(self, plan: Plan) -> Reject | None:
+        """A slot is taken in each cluster of the node: no more is done for a plan that knows fewer than for a foreign
+        one."""
+        profile, cluster = self._profile, plan.task.cluster_name
+        if cluster not in profile.clusters:
+            own = ", ".join(profile.clusters)
+            return Reject(f"{profile.node} belongs to {own}, not to {cluster}.", ClusterForeign.code)
+        planned = plan.node(profile.node)
+        missing = sorted(set(profile.clusters) - set(planned.scopes)) if planned is not None else []
+        if not missing:
+            return None
+        return Reject(
+            f"{profile.node} is also of {', '.join(missing)}, where the plan takes no slot: that was not known when "
+            "the task was planned. Submit the task again.",
+            ClusterMissing.code,
+        )

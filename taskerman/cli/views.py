@@ -281,7 +281,7 @@ def _places(values: Sequence[HeldPlace], now: datetime) -> Table:
             (
                 place.scope,
                 place.node,
-                str(place.cap),
+                str(place.cap or "-"),
                 place.state.value,
                 place.task_id,
                 ago(place.since, now),

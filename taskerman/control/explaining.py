@@ -37,7 +37,7 @@ def explain(desk: Desk, task: TaskId, node: NodeId | None = None) -> Explanation
     assignments = [assignment for assignment in seen.assignments if node in (None, assignment.planned.id)]
     if not assignments:
         raise NotFound(f"{node} is not in the plan of {task}.", next_step=f"`taskerman status {task}` lists its nodes.")
-    places = tuple(list_slots(desk, seen.plan.task.cluster_name))
+    places = tuple(place for cluster in seen.plan.clusters for place in list_slots(desk, cluster))
     explained: list[NodeExplanation] = []
     commands: list[str] = []
     for assignment in assignments:
@@ -70,8 +70,7 @@ def advise(snapshot: Snapshot, answer: Admission, places: Sequence[HeldPlace] = 
     commands: Iterable[str]
     match answer.reason:
         case Reason.HOLD:
-            stands = (hold for hold in snapshot.holds if hold.stops(snapshot.cluster, snapshot.owner))
-            commands = (f"taskerman unhold {hold.id}" for hold in stands)
+            commands = (f"taskerman unhold {hold.id}" for hold in snapshot.holding())
         case Reason.KEPT_SLOT:
             kept = [place for place in places if place.state.kept and place.node != snapshot.node]
             commands = [command for place in kept for command in _about_kept(place)]
@@ -81,8 +80,8 @@ def advise(snapshot: Snapshot, answer: Admission, places: Sequence[HeldPlace] = 
             commands = [f"taskerman explain {attempt.task} {snapshot.node}"] if other and attempt else []
         case Reason.OLDER_TASK:
             commands = (f"taskerman explain {lane.task}" for lane in snapshot.ahead if lane.gate is None)
-        case Reason.NO_ROOM:
-            commands = [f"taskerman slots {snapshot.cluster}"]
+        case Reason.NO_ROOM | Reason.EXCLUSIVE:
+            commands = (f"taskerman slots {seen.name}" for seen in snapshot.clusters if snapshot.others(seen.slots))
         case Reason.EXPIRED | Reason.NODE_GONE:
             commands = [f'taskerman cancel {snapshot.task} --why "..."']
         case Reason.BUDGET:

@@ -9,25 +9,27 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from taskerman.control.desk import Desk
 from taskerman.control.values import Preview, PreviewedNode, Submitted
 from taskerman.coordination import overview as reading
-from taskerman.coordination.snapshot import Around, survey
-from taskerman.errors import ActionUnknown, DocumentFieldInvalid, NotFound, TaskEnded, TaskExists, TaskUnknown
+from taskerman.coordination.snapshot import Around, snapshot_of, survey
+from taskerman.errors import ActionUnknown, DocumentFieldInvalid, NotFound, TaskEnded, TaskExists
 from taskerman.model.assignment import Progress
 from taskerman.model.attempt import NodeRecord
 from taskerman.model.base import content_hash, parse_json_object
-from taskerman.model.hold import Hold
 from taskerman.model.ids import draw_task_id
 from taskerman.model.plan import Plan, PlannedNode
 from taskerman.model.task import MAX_DOCUMENT_BYTES, TaskControl, TaskDocument, TaskState, parse_task_document
-from taskerman.policy.admission import Admission, Snapshot, Waiting, admit
+from taskerman.policy.admission import Admission, Waiting, admit
 from taskerman.policy.guards import suspicion
 from taskerman.policy.routing import deadline, make_plan
+from taskerman.ports.tree import Tree
 
 __all__ = ["Prepared", "prepare", "preview", "submit"]
 
@@ -108,8 +110,6 @@ def preview(desk: Desk, prepared: Prepared) -> Preview:
     plan, discovered = _judge(desk, prepared)
     now = desk.now()
     tree = desk.opened()
-    holds = reading.installation(tree).holds
-    around = _around(desk, plan)
     would_be = _control_of(desk, plan)
     records = reading.node_records(tree, [node.id for node in plan.nodes])
     return Preview(
@@ -120,8 +120,8 @@ def preview(desk: Desk, prepared: Prepared) -> Preview:
         discovered=discovered,
         not_after=plan.accepted.not_after,
         nodes=tuple(
-            _previewed(node, admit(_hypothetical(plan, node, record or NodeRecord(), would_be, holds, around), now))
-            for node, record in zip(plan.nodes, records, strict=True)
+            _previewed(node, answer)
+            for node, answer in zip(plan.nodes, _would_be(tree, plan, would_be, records, now), strict=True)
         ),
     )
 
@@ -168,14 +168,6 @@ def _planned_before(desk: Desk, prepared: Prepared) -> bool:
     return there is not None
 
 
-def _around(desk: Desk, plan: Plan) -> Around | None:
-    """What stands around the task that would be made. None: nothing was ever planned for its cluster."""
-    try:
-        return survey(desk.opened(), plan, desk.now())
-    except TaskUnknown:
-        return None
-
-
 def _control_of(desk: Desk, plan: Plan) -> TaskControl:
     """Open, or parked as a router would park it."""
     size = plan.accepted.discovered
@@ -184,32 +176,30 @@ def _control_of(desk: Desk, plan: Plan) -> TaskControl:
     return TaskControl() if why is None else TaskControl(state=TaskState.PARKED, why=why)
 
 
-def _hypothetical(
-    plan: Plan,
-    node: PlannedNode,
-    record: NodeRecord,
-    control: TaskControl,
-    holds: tuple[Hold, ...],
-    around: Around | None,
-) -> Snapshot:
-    """The snapshot as it would be if the plan stood now and every node of it had joined: its place is its rank."""
-    task = plan.task
-    return Snapshot(
-        task=task.task_id,
-        node=node.id,
-        cluster=task.cluster_name,
-        owner=task.owner,
-        cap=plan.cap,
-        max_failures=task.taskerman_params.failure_args.max_failures,
-        not_after=plan.accepted.not_after,
-        control=control,
-        record=record,
-        progress=Progress(),
-        holds=holds,
-        slots=around.slots if around else (),
-        place=node.rank,
-        ahead=around.ahead if around else (),
-    )
+def _would_be(
+    tree: Tree, plan: Plan, control: TaskControl, records: Sequence[NodeRecord | None], now: datetime
+) -> Iterator[Admission]:
+    """What admission would say of each node if the plan stood now and all of them had joined, in their order."""
+    arounds: dict[tuple[str, ...], Around] = {}
+    places: Counter[str] = Counter()
+    for planned, found in zip(plan.nodes, records, strict=True):
+        record = found or NodeRecord()
+        key = (planned.lane, *record.kept)
+        if key not in arounds:
+            arounds[key] = survey(tree, plan, planned, record, now, hypothetical=True)
+        yield admit(
+            snapshot_of(
+                plan,
+                planned,
+                control=control,
+                record=record,
+                progress=Progress(),
+                place=places[planned.lane],
+                around=arounds[key],
+            ),
+            now,
+        )
+        places[planned.lane] += 1
 
 
 def _previewed(node: PlannedNode, answer: Admission) -> PreviewedNode:

@@ -177,11 +177,12 @@ class Overview(Noun):
 
 
 class HeldPlace(Noun):
-    """A slot that is held, and by what. A kept one (`unsafe`, `lost`) stops its whole cluster."""
+    """A slot that is held, and by what. A kept one (`unsafe`, `lost`) stops its whole cluster. `cap` None: of a named
+    scope, where only the declared capacity binds."""
 
     scope: str
     node: NodeId
-    cap: int
+    cap: int | None
     state: SlotState
     task_id: TaskId
     attempt: AttemptId

@@ -10,17 +10,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from taskerman.coordination import layout
+from taskerman.coordination.answers import as_record, open_entries
 from taskerman.coordination.node_moves import NodeMoves, Over
-from taskerman.coordination.snapshot import as_names, as_record
 from taskerman.errors import AnswerUnknown, Bug
 from taskerman.model.assignment import Progress
-from taskerman.model.attempt import Attempt
+from taskerman.model.attempt import Attempt, NodeRecord
 from taskerman.model.outcome import DeadLetterState, End, Outcome
-from taskerman.model.plan import OpenTask, Plan
+from taskerman.model.plan import Plan
 from taskerman.model.slot import SlotNote, SlotState
 from taskerman.model.task import TaskControl, TaskState
 from taskerman.policy.conclusion import Conclusion, Ending, Pace, conclude, give_up
-from taskerman.ports.tree import Check, Children, Committed, Create, Delete, Exists, Get, Op, Set, Stat, Tree
+from taskerman.ports.tree import Check, Committed, Create, Delete, Exists, Get, Op, Set, Stat, Tree
 
 __all__ = ["Dice", "end_attempt", "end_waiting"]
 
@@ -54,21 +54,27 @@ def end_attempt(moves: NodeMoves, plan: Plan, attempt: Attempt, ending: Ending, 
             continue
         if isinstance(done, Committed):
             moves.version += 1
-            moves.record = record.model_copy(update={"attempt": None, "revoke": None, "journal": moves.journal})
+            moves.record = _freed(moves, attempt, conclusion)
             return conclusion
+
+
+def _freed(moves: NodeMoves, attempt: Attempt, conclusion: Conclusion) -> NodeRecord:
+    """The node's record after the end."""
+    kept = attempt.scopes if conclusion.keep is not None else ()
+    return moves.record.model_copy(update={"attempt": None, "revoke": None, "journal": moves.journal, "kept": kept})
 
 
 def _end(moves: NodeMoves, plan: Plan, attempt: Attempt, ending: Ending, dice: Dice) -> tuple[Conclusion, list[Op]]:
     task, node = attempt.task, moves.node
     document = plan.task
-    ctl, progress, cluster, ends = moves.tree.read(
+    ctl, progress, ends, *clusters = moves.tree.read(
         Get(layout.control(task)),
         Get(layout.progress(task, node)),
-        Get(layout.cluster(attempt.cluster)),
         Exists(layout.ends(task)),
+        *(Get(layout.cluster(cluster)) for cluster in attempt.clusters),
     )
-    found_ctl, found_progress, found_cluster = as_record(ctl), as_record(progress), as_record(cluster)
-    if found_ctl is None or found_progress is None or found_cluster is None or not isinstance(ends, Stat):
+    found_ctl, found_progress = as_record(ctl), as_record(progress)
+    if found_ctl is None or found_progress is None or not isinstance(ends, Stat):
         raise Bug(f"Attempt {attempt.id} ends, and its task has no control or progress record.")
     control = layout.decode(TaskControl, found_ctl, layout.control(task))
     conclusion = conclude(
@@ -83,7 +89,7 @@ def _end(moves: NodeMoves, plan: Plan, attempt: Attempt, ending: Ending, dice: D
         dice=dice.throw,
         pace=dice.pace,
     )
-    free = moves.record.model_copy(update={"attempt": None, "revoke": None, "journal": moves.journal})
+    free = _freed(moves, attempt, conclusion)
     ops: list[Op] = [Set(layout.node(node), free.to_json(), moves.version)]
     if conclusion.end is not None:
         ops.append(Create(layout.end(task, node), conclusion.end.to_json()))
@@ -96,7 +102,11 @@ def _end(moves: NodeMoves, plan: Plan, attempt: Attempt, ending: Ending, dice: D
         # The last end also writes the control record: two ends that both believe to be the last cannot both pass.
         ops.append(Set(layout.control(task), (conclusion.control or control).to_json(), found_ctl.stat.version))
     if conclusion.keep is not None:
-        ops.append(Set(layout.cluster(attempt.cluster), found_cluster.data, found_cluster.stat.version))
+        # So that takes of other tasks that are in flight in any of its clusters look again.
+        for name, answer in zip(attempt.clusters, clusters, strict=True):
+            if (found := as_record(answer)) is None:
+                raise Bug(f"Attempt {attempt.id} ends, and {name} has no record.")
+            ops.append(Set(layout.cluster(name), found.data, found.stat.version))
     if closing:
         ops += close_ops(moves.tree, plan)
     return conclusion, ops
@@ -105,24 +115,16 @@ def _end(moves: NodeMoves, plan: Plan, attempt: Attempt, ending: Ending, dice: D
 def _slots(attempt: Attempt, moves: NodeMoves, keep: SlotState | None, ending: Ending, now: datetime) -> list[Op]:
     ops: list[Op] = []
     for scope in attempt.scopes:
-        ops.append(Delete(layout.slot(scope, attempt.slot(moves.node))))
+        ops.append(Delete(layout.slot(scope, attempt.slot(moves.node, scope))))
         if keep is not None:
             note = SlotNote(task=attempt.task, attempt=attempt.id, at=now, why=ending.reason)
-            ops.append(Create(layout.slot(scope, attempt.slot(moves.node, keep)), note.to_json()))
+            ops.append(Create(layout.slot(scope, attempt.slot(moves.node, scope, keep)), note.to_json()))
     return ops
 
 
 def close_ops(tree: Tree, plan: Plan) -> list[Op]:
-    """CLOSE, for the move that writes the last end: delete the task's header among the open ones, if it is there."""
-    task = plan.task
-    parent = layout.open_tasks(task.cluster_name)
-    names = as_names(tree.read(Children(parent))[0])
-    for name in names.names if names else ():
-        path = f"{parent}/{name}"
-        record = tree.get(path)
-        if record is not None and layout.decode(OpenTask, record, path).task == task.task_id:
-            return [Delete(path)]
-    return []
+    """CLOSE, for the move that writes the last end: delete the task's headers among the open ones, where they are."""
+    return [Delete(path) for path in open_entries(tree, plan).values()]
 
 
 def end_waiting(

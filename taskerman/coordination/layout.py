@@ -40,6 +40,7 @@ __all__ = [
     "open_task",
     "open_tasks",
     "own_end",
+    "priority_of",
     "progress",
     "progresses",
     "refused",
@@ -62,9 +63,6 @@ JANITOR = "/janitor"
 
 SCOPE_DATA = ScopeRecord().to_json()
 
-_PRIORITY = 4
-"""The place of the default priority in an open task's name; lower names go first."""
-
 N = TypeVar("N", bound=Noun)
 
 
@@ -78,9 +76,14 @@ def open_tasks(name: ClusterName) -> str:
     return f"{CLUSTERS}/{name}/open"
 
 
-def open_task(name: ClusterName) -> str:
-    """What a new open task is created under, as a sequence: the order of tasks."""
-    return f"{open_tasks(name)}/{_PRIORITY}."
+def open_task(name: ClusterName, priority: int) -> str:
+    """What a new open task is created under, as a sequence: the order of tasks. Lower names go first."""
+    return f"{open_tasks(name)}/{9 - priority}."
+
+
+def priority_of(entry: str) -> int:
+    """The priority of the open task of that name."""
+    return 9 - int(entry.partition(".")[0])
 
 
 def scope(name: str) -> str:

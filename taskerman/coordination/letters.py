@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from taskerman.coordination import layout
-from taskerman.coordination.snapshot import as_names, as_record
+from taskerman.coordination.answers import open_entries
 from taskerman.coordination.verbs import Verbs
 from taskerman.errors import NotFound, RefusedByState
 from taskerman.model.assignment import Progress
 from taskerman.model.ids import NodeId, TaskId
 from taskerman.model.outcome import DeadLetterState, Outcome
-from taskerman.model.plan import OpenTask, Plan, Refusal
+from taskerman.model.plan import Plan, Refusal
 from taskerman.model.task import FailureMark, TaskState
-from taskerman.ports.tree import Check, Children, Create, Delete, Get, Op, Set
+from taskerman.ports.tree import Check, Create, Delete, Op, Set
 
 __all__ = ["LetterVerbs"]
 
@@ -46,20 +46,7 @@ class LetterVerbs(Verbs):
                 Create(layout.progress(task, node), Progress(why="redriven by a person").to_json()),
                 Set(layout.control(task), after.to_json(), ctl_version),
             ]
-            entry = self._open_entry(plan)
-            if entry is not None:
-                # A router that closes the task right now does not change its control record: it must not pass us.
-                ops.append(Check(entry, None))
-            else:
-                document = plan.task
-                header = OpenTask(
-                    task=task,
-                    owner=document.owner,
-                    cap=plan.cap,
-                    max_failures=document.taskerman_params.failure_args.max_failures,
-                )
-                ops.append(Create(layout.open_task(document.cluster_name), header.to_json(), sequence=True))
-            return ops, True
+            return [*ops, *self._stay_open(plan)], True
 
         return self._commit(build, "redrive", f"{task}/{node}", why)
 
@@ -99,12 +86,15 @@ class LetterVerbs(Verbs):
 
         self._commit(build, verb, f"{task}/{node}", why)
 
-    def _open_entry(self, plan: Plan) -> str | None:
-        parent = layout.open_tasks(plan.task.cluster_name)
-        names = as_names(self._tree.read(Children(parent))[0])
-        paths = [f"{parent}/{name}" for name in (names.names if names else ())]
-        for path, answer in zip(paths, self._tree.read(*(Get(path) for path in paths)), strict=True):
-            record = as_record(answer)
-            if record is not None and layout.decode(OpenTask, record, path).task == plan.task.task_id:
-                return path
-        return None
+    def _stay_open(self, plan: Plan) -> list[Op]:
+        """The task stands among the open ones of all its clusters afterwards, in the same order everywhere."""
+        entries = open_entries(self._tree, plan)
+        if len(entries) == len(plan.clusters):
+            # A router that closes the task right now does not change its control record: it must not pass us.
+            return [Check(path, None) for path in entries.values()]
+        priority = plan.task.taskerman_params.lease_args.priority
+        header = plan.header.to_json()
+        return [
+            *(Delete(path) for path in entries.values()),
+            *(Create(layout.open_task(cluster, priority), header, sequence=True) for cluster in plan.clusters),
+        ]

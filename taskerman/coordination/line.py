@@ -12,16 +12,17 @@ from datetime import datetime
 from enum import Enum, auto
 
 from taskerman.coordination import layout
+from taskerman.coordination.answers import as_names, as_record
 from taskerman.coordination.incarnation import Incarnation
-from taskerman.coordination.snapshot import Around, as_names, as_record, survey
+from taskerman.coordination.snapshot import Around, snapshot_of, survey
 from taskerman.errors import AnswerUnknown, Fenced
 from taskerman.model.assignment import Progress
 from taskerman.model.attempt import NodeRecord
-from taskerman.model.ids import NodeId, TaskId
+from taskerman.model.ids import NodeId, TaskId, is_cluster
 from taskerman.model.outcome import End
 from taskerman.model.plan import OpenTask, Plan, PlannedNode
 from taskerman.model.task import TaskControl, TaskState
-from taskerman.policy.admission import Admission, Reason, Snapshot, Waiting, admit
+from taskerman.policy.admission import Reason, Snapshot, Waiting, admit
 from taskerman.ports.tree import Check, Children, Committed, Create, Delete, Exists, Get, Names, Op, Tree, Wake
 
 __all__ = ["Ended", "Left", "Line", "Over", "Ready", "Standing"]
@@ -143,8 +144,10 @@ class Line(Incarnation):
             self.leave(task, own)
             return over
         known = layout.decode(Progress, found_progress, layout.progress(task, self.node)) if found_progress else None
-        snapshot = self._snapshot(plan, control, known or Progress())
-        alone = admit(snapshot, now)
+        progress_now = known or Progress()
+        alone = admit(
+            snapshot_of(plan, planned, control=control, record=self.record, progress=progress_now, place=0), now
+        )
         if isinstance(alone, Waiting) and alone.reason in _OUT_OF_LINE:
             self.leave(task, own)
             return alone
@@ -163,13 +166,15 @@ class Line(Incarnation):
             return None
         if place:
             return Waiting(Reason.PLACE, f"{place} of the task's nodes stand before it in the line.", place=place)
-        around = survey(self.tree, plan, now, wake=wake, headers=self._headers)
-        seen = self._snapshot(plan, control, known or Progress(), around, place)
-        if entry.rpartition("/")[2].startswith("0") and not any(slot.node == self.node for slot in around.slots):
+        around = survey(self.tree, plan, planned, self.record, now, wake=wake, headers=self._headers)
+        seen = snapshot_of(
+            plan, planned, control=control, record=self.record, progress=progress_now, place=place, around=around
+        )
+        if entry.rpartition("/")[2].startswith("0") and not self._keeps_one(around):
             # It went first for a slot that it keeps no more: a person released it. Now it would only be in the way.
             self._join(plan, planned, known, control, found_ctl.stat.version, names)
             return None
-        answer: Admission = admit(seen, now)
+        answer = admit(seen, now)
         if isinstance(answer, Waiting):
             return answer
         return Ready(
@@ -198,27 +203,6 @@ class Line(Incarnation):
         if control.state is TaskState.EXPIRED or now >= plan.accepted.not_after:
             return Over.EXPIRED
         return None
-
-    def _snapshot(
-        self, plan: Plan, control: TaskControl, progress: Progress, around: Around | None = None, place: int = 0
-    ) -> Snapshot:
-        task = plan.task
-        return Snapshot(
-            task=task.task_id,
-            node=self.node,
-            cluster=task.cluster_name,
-            owner=task.owner,
-            cap=plan.cap,
-            max_failures=task.taskerman_params.failure_args.max_failures,
-            not_after=plan.accepted.not_after,
-            control=control,
-            record=self.record,
-            progress=progress,
-            holds=around.holds if around else (),
-            slots=around.slots if around else (),
-            place=place,
-            ahead=around.ahead if around else (),
-        )
 
     def _standing_at(self, task: TaskId, names: Names, control: TaskControl) -> str | None:
         """The path of our entry, if we stand in the line as we should."""
@@ -277,8 +261,12 @@ class Line(Incarnation):
         self.fence()
         self._owes_fence = False
 
+    def _keeps_one(self, around: Around) -> bool:
+        return any(slot.node == self.node for read in around.clusters for slot in read.seen.slots)
+
     def _keeps_slot(self, planned: PlannedNode) -> bool:
-        found = [as_names(answer) for answer in self.tree.read(*(Children(layout.scope(s)) for s in planned.scopes))]
+        clusters = dict.fromkeys([*planned.clusters, *filter(is_cluster, self.record.kept)])
+        found = [as_names(answer) for answer in self.tree.read(*(Children(layout.scope(s)) for s in clusters))]
         return any(slot.node == self.node for names in found if names for slot in layout.slots(names.names))
 
     def _notice_session(self) -> None:

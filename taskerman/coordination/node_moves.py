@@ -68,33 +68,37 @@ class NodeMoves(Line):
         seen, around = ready.snapshot, ready.around
         planned = plan.node(self.node)
         assert planned is not None
-        own = [slot for slot in around.slots if slot.node == self.node]
+        held = {read.name: [slot for slot in read.seen.slots if slot.node == self.node] for read in around.clusters}
+        own = [slot for slots in held.values() for slot in slots]
+        scopes = (*planned.scopes, *(scope for scope, slots in held.items() if slots and scope not in planned.scopes))
         attempt = Attempt(
             id=seen.record.next_attempt(self.node, seen.task),
             task=seen.task,
             cluster=seen.cluster,
             k=seen.progress.k + 1,
             cap=seen.cap,
-            scopes=planned.scopes,
+            exclusive=seen.exclusive,
+            scopes=scopes,
             inherited=own[0].state if own else None,
-            fence=around.scope_version + 1,
+            fence=around.clusters[0].version + 1,
         )
-        record = seen.record.model_copy(update={"attempt": attempt, "takes": seen.record.takes + 1})
+        record = seen.record.model_copy(update={"attempt": attempt, "takes": seen.record.takes + 1, "kept": ()})
         progress = seen.progress.model_copy(
             update={"k": attempt.k, "state": ProgressState.ACTING, "attempt": attempt.id, "adopts": 0, "next_at": None}
         )
         note = SlotNote(task=seen.task, attempt=attempt.id, at=now)
         ops: list[Op] = [
             Check(layout.CONTROL, around.control_version),
-            Check(layout.cluster(seen.cluster), around.cluster_version),
+            *(Check(layout.cluster(read.name), read.record_version) for read in around.clusters if read.name in scopes),
             Check(layout.control(seen.task), ready.ctl_version),
             Set(layout.node(self.node), record.to_json(), ready.node_version),
             Set(layout.progress(seen.task, self.node), progress.to_json(), ready.progress_version),
         ]
-        for scope in planned.scopes:
-            ops.append(Set(layout.scope(scope), layout.SCOPE_DATA, around.scope_version))
-            ops += [Delete(layout.slot(scope, slot)) for slot in own]
-            ops.append(Create(layout.slot(scope, attempt.slot(self.node)), note.to_json()))
+        for read in around.clusters:
+            if read.name in scopes:
+                ops.append(Set(layout.scope(read.name), layout.SCOPE_DATA, read.version))
+                ops += [Delete(layout.slot(read.name, slot)) for slot in held[read.name]]
+                ops.append(Create(layout.slot(read.name, attempt.slot(self.node, read.name)), note.to_json()))
         # In every line in which this node may stand: at the head of another it would stop that task while it acts.
         ops += [Delete(entry) for entry in sorted({ready.entry, *self._entries})]
         return attempt, ops

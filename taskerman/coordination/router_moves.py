@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import Enum, auto
 
 from taskerman.coordination import layout
+from taskerman.coordination.answers import open_entries
 from taskerman.errors import AnswerUnknown, Bug, TaskExists
 from taskerman.model.hold import Control
 from taskerman.model.ids import ClusterName, NodeId, TaskId
@@ -59,7 +60,7 @@ class RouterMoves:
         with. Raises `TaskExists` when the id is taken by another document, `AnswerUnknown` when nobody answers.
         """
         name = plan.task.task_id
-        self._prepare(plan.task.cluster_name, plan)
+        self._prepare(plan)
         silent = 0
         while True:
             ops, published = self._plan(plan, guard or SizeGuard())
@@ -107,20 +108,15 @@ class RouterMoves:
         size = plan.accepted.discovered
         why = None if size is None else suspicion(record.size, size, guard)
         control = TaskControl() if why is None else TaskControl(state=TaskState.PARKED, why=why)
-        header = OpenTask(
-            task=name,
-            owner=document.owner,
-            cap=plan.cap,
-            max_failures=document.taskerman_params.failure_args.max_failures,
-        )
+        priority, header = document.taskerman_params.lease_args.priority, plan.header.to_json()
         ops: list[Op] = [
             Create(layout.task(name), plan.pack()),
             Create(layout.control(name), control.to_json()),
             Create(layout.lines(name)),
-            *(Create(layout.line(name, lane)) for lane in sorted({node.lane for node in plan.nodes})),
+            *(Create(layout.line(name, lane.name)) for lane in plan.header.lanes),
             Create(layout.progresses(name)),
             Create(layout.ends(name)),
-            Create(layout.open_task(document.cluster_name), header.to_json(), sequence=True),
+            *(Create(layout.open_task(one, priority), header, sequence=True) for one in plan.clusters),
         ]
         # After the creates: whether the task is there already is the first question, also of a repeated commit.
         if why is None and size not in (None, record.size):
@@ -202,21 +198,28 @@ class RouterMoves:
                 continue
             assert not isinstance(control, Stat | Names)
             assert not isinstance(plan, Stat | Names)
-            if len(ends.names) < len(Plan.unpack(plan.data).nodes):
+            unpacked = Plan.unpack(plan.data)
+            if len(ends.names) < len(unpacked.nodes):
                 continue
-            done = self._tree.commit([Check(layout.control(task), control.stat.version), Delete(path)])
+            # In all of its clusters at once: two tasks that share several stand in the same order in each.
+            headers = open_entries(self._tree, unpacked).values()
+            done = self._tree.commit(
+                [Check(layout.control(task), control.stat.version), *(Delete(header) for header in headers)]
+            )
             if isinstance(done, Committed):
                 closed.append(task)
         return closed
 
-    def _prepare(self, cluster: ClusterName, plan: Plan) -> None:
+    def _prepare(self, plan: Plan) -> None:
         """Parents of the plan. The records below them are only created, never set: repeating it is harmless."""
         found = self._tree.read(
             Get(layout.CONTROL),
             Exists(layout.TASKS),
-            Exists(layout.cluster(cluster)),
-            Exists(layout.open_tasks(cluster)),
-            Exists(layout.scope(cluster)),
+            *(
+                Exists(path)
+                for cluster in plan.clusters
+                for path in (layout.cluster(cluster), layout.open_tasks(cluster), layout.scope(cluster))
+            ),
         )
         control = found[0]
         assert not isinstance(control, Stat | Names)
@@ -224,7 +227,7 @@ class RouterMoves:
         if all(found):
             return
         self._tree.ensure(layout.CLUSTERS, layout.SCOPES, layout.NODES, layout.TASKS, layout.AUDIT)
-        self._tree.commit([Create(layout.cluster(cluster), ClusterRecord().to_json())])
-        for scope in sorted({scope for node in plan.nodes for scope in node.scopes}):
-            self._tree.commit([Create(layout.scope(scope), layout.SCOPE_DATA)])
-        self._tree.ensure(layout.open_tasks(cluster))
+        for cluster in plan.clusters:
+            self._tree.commit([Create(layout.cluster(cluster), ClusterRecord().to_json())])
+            self._tree.commit([Create(layout.scope(cluster), layout.SCOPE_DATA)])
+        self._tree.ensure(*(layout.open_tasks(cluster) for cluster in plan.clusters))

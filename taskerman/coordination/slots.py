@@ -47,7 +47,8 @@ class SlotVerbs(Verbs):
             slots = self._slots_of(node)
             if not slots:
                 raise RefusedByState(f"{node} holds no slot.", next_step="`taskerman slots` lists who does.")
-            return [Set(layout.node(node), record.to_json(), version), *self._delete_slots(slots, record)], Released(
+            idle = record.model_copy(update={"kept": ()})
+            return [Set(layout.node(node), idle.to_json(), version), *self._delete_slots(slots, record)], Released(
                 node, asked=None, freed=tuple(slots)
             )
 
@@ -65,7 +66,7 @@ class SlotVerbs(Verbs):
             attempt = record.attempt
             if attempt is None and not slots:
                 raise RefusedByState(f"{node} holds no slot.", next_step="`taskerman slots` lists who does.")
-            off = record.model_copy(update={"epoch": record.epoch + 1, "attempt": None, "revoke": None})
+            off = record.model_copy(update={"epoch": record.epoch + 1, "attempt": None, "revoke": None, "kept": ()})
             ops: list[Op] = [Set(layout.node(node), off.to_json(), version), *self._delete_slots(slots, record)]
             if attempt is not None:
                 ops += self._lose(attempt, node, why)
@@ -94,7 +95,7 @@ class SlotVerbs(Verbs):
             Create(layout.end(task, node), end.to_json()),
             Set(layout.control(task), after.to_json(), version),
             # the cluster's record, so that takes of other tasks in flight look again
-            *self._touch_cluster(attempt.cluster),
+            *(op for cluster in attempt.clusters for op in self._touch_cluster(cluster)),
         ]
         progress = self._tree.get(layout.progress(task, node))
         if progress is not None:

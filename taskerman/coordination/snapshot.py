@@ -6,204 +6,177 @@ agent, with a watch.
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from taskerman.coordination import layout
+from taskerman.coordination.answers import as_names, as_record
+from taskerman.coordination.lanes import Headers, lanes_ahead, lanes_before
 from taskerman.errors import TaskUnknown
 from taskerman.model.assignment import Progress
 from taskerman.model.attempt import NodeRecord
-from taskerman.model.hold import Control, Hold
-from taskerman.model.ids import ClusterName, NodeId, TaskId
-from taskerman.model.outcome import End
-from taskerman.model.plan import LANE, OpenTask, Plan
-from taskerman.model.slot import Slot
+from taskerman.model.hold import Hold
+from taskerman.model.ids import ClusterName, NodeId, is_cluster
+from taskerman.model.outcome import End, Outcome
+from taskerman.model.plan import ClusterRecord, Plan, PlannedNode
 from taskerman.model.task import TaskControl
-from taskerman.policy.admission import LaneAhead, Snapshot, gate
-from taskerman.ports.tree import Children, Get, Names, Read, Record, Stat, Tree, Wake
+from taskerman.policy.admission import ClusterSeen, LaneAhead, Snapshot
+from taskerman.ports.tree import Children, Get, Names, Read, Record, Tree, Wake
 
-__all__ = ["Around", "as_names", "as_record", "read_snapshot", "survey"]
+__all__ = ["Around", "ClusterRead", "as_names", "as_record", "read_snapshot", "snapshot_of", "survey"]
 
-Answer = Record | Stat | Names | None
-
-
-def as_record(answer: Answer) -> Record | None:
-    """The answer to a `Get`."""
-    assert answer is None or isinstance(answer, Record)
-    return answer
+_NOT_THERE = -2
+"""The version of a record that is not there: no commit that carries it passes."""
 
 
-def as_names(answer: Answer) -> Names | None:
-    """The answer to a `Children`."""
-    assert answer is None or isinstance(answer, Names)
-    return answer
+@dataclass(frozen=True, slots=True)
+class ClusterRead:
+    """A cluster as it was seen. `version`, `children_version`: of its scope, read with its slots in one read.
+    `record_version`: of its record."""
+
+    seen: ClusterSeen
+    version: int
+    children_version: int
+    record_version: int
+
+    @property
+    def name(self) -> ClusterName:
+        """Which cluster."""
+        return self.seen.name
 
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """What stands around an assignment: holds, the cluster's slots, the older tasks; with the versions read.
-
-    `own_entry`: the path of the task's own header among the cluster's open tasks, if it is there.
-    """
+    """What stands around an assignment, with the versions read: holds, each cluster in which its node takes a slot,
+    and the lanes that go before. `clusters`: as in the plan, then those in which the node keeps a slot."""
 
     installation: str
     holds: tuple[Hold, ...]
     control_version: int
-    cluster_version: int
-    scope_version: int
-    slots: tuple[Slot, ...]
+    clusters: tuple[ClusterRead, ...]
     ahead: tuple[LaneAhead, ...]
-    own_entry: str | None
 
 
 def survey(
     tree: Tree,
     plan: Plan,
+    planned: PlannedNode,
+    record: NodeRecord,
     now: datetime,
     *,
     wake: Wake | None = None,
-    headers: MutableMapping[str, OpenTask] | None = None,
+    headers: Headers | None = None,
+    hypothetical: bool = False,
 ) -> Around:
-    """Read what stands around the task of `plan`. `headers`: a cache of open tasks' headers, which never change."""
-    task = plan.task
-    cluster = task.cluster_name
-    control, record, scope, entries = tree.read(
-        Get(layout.CONTROL, wake),
-        Get(layout.cluster(cluster), wake),
-        Children(layout.scope(cluster), wake),
-        Children(layout.open_tasks(cluster), wake),
-    )
+    """Read what stands around the assignment of `planned`. `record`: its node's.
+
+    `hypothetical`: the plan is not written; a cluster without a record counts as empty, and no take rests on it. Else
+    such a cluster raises `TaskUnknown`.
+    """
+    kept = [scope for scope in record.kept if is_cluster(scope) and scope not in planned.scopes]
+    names = [*planned.clusters, *kept]
+    reads: list[Read] = [Get(layout.CONTROL, wake)]
+    for name in names:
+        reads += (
+            Get(layout.cluster(name), wake),
+            Children(layout.scope(name), wake),
+            Children(layout.open_tasks(name), wake),
+        )
+    control, *answers = tree.read(*reads)
     installation = layout.check_layout(as_record(control))
-    cluster_record, scope_names, open_names = as_record(record), as_names(scope), as_names(entries)
-    if cluster_record is None or scope_names is None or open_names is None:
-        raise TaskUnknown(f"{cluster} has no record: no task was ever planned for it.")
     assert isinstance(control, Record)
-    slots = layout.slots(scope_names.names)
-    older, own = _older(tree, cluster, open_names.names, task.task_id, {} if headers is None else headers)
+    clusters: list[ClusterRead] = []
+    open_names: dict[ClusterName, Names] = {}
+    for i, name in enumerate(names):
+        found, slots, entries = as_record(answers[3 * i]), as_names(answers[3 * i + 1]), as_names(answers[3 * i + 2])
+        if found is None or slots is None or entries is None:
+            if not hypothetical:
+                raise TaskUnknown(f"{name} has no record: no task was ever planned for it.")
+            clusters.append(ClusterRead(ClusterSeen(name), _NOT_THERE, _NOT_THERE, _NOT_THERE))
+            continue
+        seen = ClusterSeen(
+            name=name,
+            slots=layout.slots(slots.names),
+            record=layout.decode(ClusterRecord, found, layout.cluster(name)),
+        )
+        clusters.append(ClusterRead(seen, slots.stat.version, slots.stat.children_version, found.stat.version))
+        if name in planned.scopes:
+            open_names[name] = entries
+    task = plan.task.task_id
+    before = lanes_before(tree, open_names, task, {} if headers is None else headers)
+    mine = {read.name: read.seen for read in clusters}
     return Around(
         installation=installation.installation,
         holds=installation.holds,
         control_version=control.stat.version,
-        cluster_version=cluster_record.stat.version,
-        scope_version=scope_names.stat.version,
-        slots=slots,
-        ahead=_lanes(tree, cluster, older, installation, slots, now, wake),
-        own_entry=own,
+        clusters=tuple(clusters),
+        ahead=lanes_ahead(tree, before, installation.holds, mine, now, wake),
     )
 
 
-def read_snapshot(tree: Tree, plan: Plan, node: NodeId, now: datetime) -> Snapshot:
-    """What admission decides on for one assignment, read without taking part. Raises `TaskUnknown`."""
+def snapshot_of(
+    plan: Plan,
+    planned: PlannedNode,
+    *,
+    control: TaskControl,
+    record: NodeRecord,
+    progress: Progress,
+    place: int | None,
+    around: Around | None = None,
+    ended: Outcome | None = None,
+) -> Snapshot:
+    """What admission decides on, from what was read. Without `around` nothing stands around it."""
     task = plan.task
-    planned = plan.node(node)
-    if planned is None:
-        raise TaskUnknown(f"{node} is not in the plan of {task.task_id}.")
-    end, control, progress, record, line = tree.read(
-        Get(layout.end(task.task_id, node)),
-        Get(layout.control(task.task_id)),
-        Get(layout.progress(task.task_id, node)),
-        Get(layout.node(node)),
-        Children(layout.line(task.task_id, planned.lane)),
-    )
-    found_end, found_control = as_record(end), as_record(control)
-    if found_control is None:
-        raise TaskUnknown(f"Task {task.task_id} has no control record any more.")
-    found_progress, found_record, names = as_record(progress), as_record(record), as_names(line)
-    entries = names.names if names else ()
-    place = next((i for i, name in enumerate(entries) if name.endswith(f".{layout.own_end(planned.rank)}")), None)
-    around = survey(tree, plan, now)
     return Snapshot(
         task=task.task_id,
-        node=node,
+        node=planned.id,
         cluster=task.cluster_name,
         owner=task.owner,
         cap=plan.cap,
         max_failures=task.taskerman_params.failure_args.max_failures,
         not_after=plan.accepted.not_after,
-        control=layout.decode(TaskControl, found_control, layout.control(task.task_id)),
-        record=layout.decode(NodeRecord, found_record, layout.node(node)) if found_record else NodeRecord(),
-        progress=(
-            layout.decode(Progress, found_progress, layout.progress(task.task_id, node))
-            if found_progress
-            else Progress()
-        ),
-        holds=around.holds,
-        slots=around.slots,
+        control=control,
+        record=record,
+        progress=progress,
+        exclusive=task.taskerman_params.lease_args.exclusive,
+        priority=task.taskerman_params.lease_args.priority,
+        holds=around.holds if around else (),
+        clusters=tuple(read.seen for read in around.clusters) if around else (),
         place=place,
-        ahead=around.ahead,
-        ended=layout.decode(End, found_end, layout.end(task.task_id, node)).outcome if found_end else None,
+        ahead=around.ahead if around else (),
+        ended=ended,
     )
 
 
-def _older(
-    tree: Tree,
-    cluster: ClusterName,
-    names: tuple[str, ...],
-    task: TaskId,
-    headers: MutableMapping[str, OpenTask],
-) -> tuple[list[OpenTask], str | None]:
-    """The headers of the open tasks before `task`, oldest first, and the path of its own."""
-    parent = layout.open_tasks(cluster)
-    paths = [f"{parent}/{name}" for name in names]
-    missing = [path for path in paths if path not in headers]
-    for path, answer in zip(missing, tree.read(*(Get(path) for path in missing)), strict=True):
-        record = as_record(answer)
-        if record is not None:
-            headers[path] = layout.decode(OpenTask, record, path)
-    for path in [path for path in headers if path not in paths]:
-        del headers[path]
-    older: list[OpenTask] = []
-    for path in paths:
-        header = headers.get(path)
-        if header is None:
-            continue  # closed since the names were read
-        if header.task == task:
-            return older, path
-        older.append(header)
-    return older, None
-
-
-def _lanes(
-    tree: Tree,
-    cluster: ClusterName,
-    older: list[OpenTask],
-    installation: Control,
-    slots: tuple[Slot, ...],
-    now: datetime,
-    wake: Wake | None,
-) -> tuple[LaneAhead, ...]:
-    """The older tasks with somebody in their line, and what the gates of their heads say."""
-    reads: list[Read] = []
-    for header in older:
-        reads += (Children(layout.line(header.task, LANE), wake), Get(layout.control(header.task), wake))
-    answers = tree.read(*reads)
-    waiting: list[tuple[OpenTask, str, TaskControl]] = []
-    for i, header in enumerate(older):
-        line, control = as_names(answers[2 * i]), as_record(answers[2 * i + 1])
-        if line and line.names and control:
-            path = f"{layout.line(header.task, LANE)}/{line.names[0]}"
-            waiting.append((header, path, layout.decode(TaskControl, control, layout.control(header.task))))
-    heads = tree.read(*(Get(path) for _, path, _ in waiting))
-    lanes = []
-    for (header, _, state), answer in zip(waiting, heads, strict=True):
-        head = as_record(answer)
-        if head is None:
-            continue  # it took or left since; its line's watch tells of the next one
-        node = head.data.decode()
-        as_its_head = Snapshot(
-            task=header.task,
-            node=node,
-            cluster=cluster,
-            owner=header.owner,
-            cap=header.cap,
-            max_failures=header.max_failures,
-            not_after=now,
-            control=state,
-            record=NodeRecord(),
-            progress=Progress(),
-            holds=installation.holds,
-            slots=slots,
-        )
-        lanes.append(LaneAhead(task=header.task, head=node, gate=gate(as_its_head, now)))
-    return tuple(lanes)
+def read_snapshot(tree: Tree, plan: Plan, node: NodeId, now: datetime) -> Snapshot:
+    """What admission decides on for one assignment, read without taking part. Raises `TaskUnknown`."""
+    task = plan.task.task_id
+    planned = plan.node(node)
+    if planned is None:
+        raise TaskUnknown(f"{node} is not in the plan of {task}.")
+    end, control, progress, found, line = tree.read(
+        Get(layout.end(task, node)),
+        Get(layout.control(task)),
+        Get(layout.progress(task, node)),
+        Get(layout.node(node)),
+        Children(layout.line(task, planned.lane)),
+    )
+    found_end, found_control = as_record(end), as_record(control)
+    if found_control is None:
+        raise TaskUnknown(f"Task {task} has no control record any more.")
+    found_progress, found_record, names = as_record(progress), as_record(found), as_names(line)
+    entries = names.names if names else ()
+    own = f".{layout.own_end(planned.rank)}"
+    record = layout.decode(NodeRecord, found_record, layout.node(node)) if found_record else NodeRecord()
+    return snapshot_of(
+        plan,
+        planned,
+        control=layout.decode(TaskControl, found_control, layout.control(task)),
+        record=record,
+        progress=(
+            layout.decode(Progress, found_progress, layout.progress(task, node)) if found_progress else Progress()
+        ),
+        place=next((i for i, name in enumerate(entries) if name.endswith(own)), None),
+        around=survey(tree, plan, planned, record, now),
+        ended=layout.decode(End, found_end, layout.end(task, node)).outcome if found_end else None,
+    )

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, JsonValue
 
 from taskerman.model.base import Noun
-from taskerman.model.ids import AttemptId, ClusterName, NodeId, TaskId, attempt_id
+from taskerman.model.ids import AttemptId, ClusterName, NodeId, TaskId, attempt_id, is_cluster
 from taskerman.model.slot import Slot, SlotState
 
 __all__ = ["Attempt", "NodeRecord", "Phase", "Result"]
@@ -26,7 +26,8 @@ class Phase(StrEnum):
 
 
 class Attempt(Noun):
-    """The attempt that a node is in. `k`: the how-manieth that counts, from 1. `scopes`: where its slots are.
+    """The attempt that a node is in. `k`: the how-manieth that counts, from 1. `cluster`: its task's. `scopes`: where
+    its slots are: every cluster of the node, and what else it was planned with or had kept a slot in.
 
     `inherited`: the state of the kept slot that it took over, if the node had one. `fence`: the fencing token, the
     version of its cluster's scope after the take: it grows with every take of that cluster.
@@ -37,13 +38,21 @@ class Attempt(Noun):
     cluster: ClusterName
     k: int = Field(ge=1)
     cap: int = Field(ge=1)
+    exclusive: bool = False
     scopes: tuple[str, ...]
     inherited: SlotState | None = None
     fence: int = 0
 
-    def slot(self, node: NodeId, state: SlotState = SlotState.ACTING) -> Slot:
-        """Its slot, the same in each of its scopes."""
-        return Slot(node=node, cap=self.cap, state=state)
+    @property
+    def clusters(self) -> tuple[ClusterName, ...]:
+        """The clusters among its scopes."""
+        return tuple(scope for scope in self.scopes if is_cluster(scope))
+
+    def slot(self, node: NodeId, scope: str, state: SlotState = SlotState.ACTING) -> Slot:
+        """Its slot in one of its scopes."""
+        if not is_cluster(scope):
+            return Slot(node=node, cap=None, state=state)
+        return Slot(node=node, cap=self.cap, state=state, exclusive=self.task if self.exclusive else None)
 
 
 class NodeRecord(Noun):
@@ -51,6 +60,7 @@ class NodeRecord(Noun):
 
     `epoch`: the incarnation of the agent. `takes`: attempts ever taken; never goes back. `journal`: uuid of the
     agent's journal. `revoke`: the attempt that a person asked to stop. `gone`: proved terminated; nothing starts.
+    `kept`: the scopes in which it keeps a slot; the next attempt inherits all of them, whichever its task's are.
     """
 
     v: Literal[1] = 1
@@ -60,6 +70,7 @@ class NodeRecord(Noun):
     attempt: Attempt | None = None
     revoke: AttemptId | None = None
     gone: bool = False
+    kept: tuple[str, ...] = ()
 
     def next_attempt(self, node: NodeId, task: TaskId) -> AttemptId:
         """The id that the next take of this node gets."""

@@ -18,10 +18,12 @@ __all__ = [
     "NodeId",
     "Owner",
     "QueueNames",
+    "ScopeName",
     "TaskId",
     "attempt_id",
     "attempt_takes",
     "draw_task_id",
+    "is_cluster",
 ]
 
 ID = r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}"
@@ -30,8 +32,15 @@ TaskId = Annotated[str, StringConstraints(pattern=rf"^{ID}\z")]
 NodeId = Annotated[str, StringConstraints(pattern=rf"^{ID}\z")]
 Owner = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,62}\z")]
 ClusterName = Annotated[str, StringConstraints(pattern=rf"^{ID}:{ID}\z")]
+ScopeName = Annotated[str, StringConstraints(pattern=rf"^{ID}\z")]
+"""A named scope. It has no colon, so it is never taken for a cluster's."""
 ActionName = Annotated[str, StringConstraints(pattern=rf"^{ID}:{ID}\z")]
 AttemptId = Annotated[str, StringConstraints(pattern=rf"^{ID}\.{ID}\.[0-9]+\z")]
+
+
+def is_cluster(scope: str) -> bool:
+    """Whether a scope is a cluster's; else it is a named one, whose capacity somebody declared."""
+    return ":" in scope
 
 
 def draw_task_id() -> TaskId:

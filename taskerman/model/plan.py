@@ -11,13 +11,14 @@ from pydantic import Field, JsonValue
 
 from taskerman.errors import Bug
 from taskerman.model.base import Noun, Timestamp
-from taskerman.model.ids import ClusterName, NodeId, Owner, TaskId
+from taskerman.model.ids import ClusterName, NodeId, Owner, TaskId, is_cluster
 from taskerman.model.task import TaskDocument
 
 __all__ = [
     "LANE",
     "Accepted",
     "ClusterRecord",
+    "Lane",
     "OpenTask",
     "Plan",
     "PlannedNode",
@@ -27,11 +28,12 @@ __all__ = [
 ]
 
 LANE = "0"
-"""The one lane of a task whose nodes all have the same scopes."""
+"""The first lane of a task, and the only one where all nodes have the same scopes."""
 
 
 class PlannedNode(Noun):
-    """One node of the plan. `rank`: its place in the order of the plan, from 0."""
+    """One node of the plan. `rank`: its place in the order of the plan, from 0. `scopes`: where it takes a slot, the
+    task's own cluster first; nodes with the same scopes share a lane."""
 
     id: NodeId
     source: Literal["ec2", "given"]
@@ -39,6 +41,11 @@ class PlannedNode(Noun):
     lane: str = LANE
     scopes: tuple[str, ...]
     az: str = ""
+
+    @property
+    def clusters(self) -> tuple[ClusterName, ...]:
+        """The clusters among its scopes."""
+        return tuple(scope for scope in self.scopes if is_cluster(scope))
 
 
 class Accepted(Noun):
@@ -70,6 +77,25 @@ class Plan(Noun):
     def node(self, node: NodeId) -> PlannedNode | None:
         """The planned node of that id, if it is in the plan."""
         return next((planned for planned in self.nodes if planned.id == node), None)
+
+    @cached_property
+    def header(self) -> OpenTask:
+        """What others must know of it."""
+        task = self.task
+        lanes = {node.lane: node.scopes for node in reversed(self.nodes)}
+        return OpenTask(
+            task=task.task_id,
+            owner=task.owner,
+            cap=self.cap,
+            max_failures=task.taskerman_params.failure_args.max_failures,
+            exclusive=task.taskerman_params.lease_args.exclusive,
+            lanes=tuple(Lane(name=name, scopes=lanes[name]) for name in sorted(lanes)),
+        )
+
+    @property
+    def clusters(self) -> tuple[ClusterName, ...]:
+        """Every cluster in which a node of the plan takes a slot, the task's own first."""
+        return tuple(dict.fromkeys(cluster for lane in self.header.lanes for cluster in lane.clusters))
 
     def assignment(self, node: NodeId) -> dict[str, Any]:
         """The document with `destnode` filled in: what the node's runner sees, in the shape of the wire."""
@@ -116,14 +142,32 @@ def unpack_task(data: bytes) -> Plan | Tombstone:
         raise Bug(f"A tombstone cannot be read: {error}") from error
 
 
+class Lane(Noun):
+    """The nodes of one task with the same scopes, which stand in one line."""
+
+    name: str = LANE
+    scopes: tuple[str, ...]
+
+    @property
+    def clusters(self) -> tuple[ClusterName, ...]:
+        """The clusters among its scopes."""
+        return tuple(scope for scope in self.scopes if is_cluster(scope))
+
+
 class OpenTask(Noun):
-    """The header of an open task in its cluster: what others must know of it, without reading its plan."""
+    """The header of an open task, in each cluster of its nodes: what others must know of it, without its plan."""
 
     v: Literal[1] = 1
     task: TaskId
     owner: Owner
     cap: int
     max_failures: int
+    exclusive: bool = False
+    lanes: tuple[Lane, ...] = ()
+
+    def lanes_in(self, cluster: ClusterName) -> tuple[Lane, ...]:
+        """Its lanes whose nodes take a slot in `cluster`."""
+        return tuple(lane for lane in self.lanes if cluster in lane.scopes)
 
 
 class ClusterRecord(Noun):

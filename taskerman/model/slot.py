@@ -28,23 +28,33 @@ class SlotState(StrEnum):
 
 
 class Slot(Noun):
-    """`<node>~<cap>~<state>` below a scope. `cap`: the concurrency that its task promised."""
+    """`<node>~<cap>~<state>[~<task>]` below a scope. `cap`: the concurrency that its task promised; None in a named
+    scope, where only the declared capacity binds. `exclusive`: its task, if that admits no other task beside it."""
 
     node: NodeId
-    cap: int = Field(ge=1)
+    cap: int | None = Field(ge=1)
     state: SlotState
+    exclusive: TaskId | None = None
 
     @property
     def name(self) -> str:
         """Its name in the scope."""
-        return f"{self.node}~{self.cap}~{self.state.value}"
+        alone = "" if self.exclusive is None else f"~{self.exclusive}"
+        return f"{self.node}~{self.cap or '-'}~{self.state.value}{alone}"
 
     @classmethod
     def parse(cls, name: str) -> Slot:
         """The slot of that name. What cannot be read is a bug: skipping it would free a place that is taken."""
         try:
-            node, cap, state = name.split("~")
-            return cls(node=node, cap=int(cap), state=SlotState(state))
+            node, cap, state, *alone = name.split("~")
+            if len(alone) > 1:
+                raise ValueError("it has too many parts")
+            return cls(
+                node=node,
+                cap=None if cap == "-" else int(cap),
+                state=SlotState(state),
+                exclusive=alone[0] if alone else None,
+            )
         except ValueError as error:
             raise Bug(f"{name!r} below a scope is not a slot: {error}") from error
 

@@ -49,9 +49,14 @@ class WorkqueueArgs(Noun):
 
 
 class LeaseArgs(Noun):
-    """How many at once. `concurrency`: a count, or a percentage of the discovered cluster such as "10%"."""
+    """How many at once, and beside what. `concurrency`: a count, or a percentage of the discovered cluster such as
+    "10%". `priority`: 0 to 9; the tasks of a cluster go by it first, then by age. `exclusive`: no other task acts in
+    the cluster beside it.
+    """
 
     concurrency: int | str = 1
+    priority: int = Field(default=5, ge=0, le=9)
+    exclusive: bool = False
 
     @field_validator("concurrency")
     @classmethod

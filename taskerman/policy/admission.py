@@ -12,7 +12,7 @@ around before it stands in the line, and `explain`, which does, give the same an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -21,10 +21,22 @@ from taskerman.model.attempt import NodeRecord
 from taskerman.model.hold import Hold
 from taskerman.model.ids import ClusterName, NodeId, Owner, TaskId
 from taskerman.model.outcome import Outcome
+from taskerman.model.plan import LANE, ClusterRecord
 from taskerman.model.slot import Slot
 from taskerman.model.task import TaskControl, TaskState
 
-__all__ = ["Admission", "Admitted", "LaneAhead", "Reason", "Snapshot", "Waiting", "admit", "gate"]
+__all__ = [
+    "Admission",
+    "Admitted",
+    "ClusterSeen",
+    "LaneAhead",
+    "Reason",
+    "Snapshot",
+    "Waiting",
+    "admit",
+    "gate",
+    "room",
+]
 
 
 class Reason(StrEnum):
@@ -45,6 +57,7 @@ class Reason(StrEnum):
     OLDER_TASK = "older_task"
     NOT_IN_LINE = "not_in_line"
     PLACE = "place"
+    EXCLUSIVE = "exclusive"
     NO_ROOM = "no_room"
 
 
@@ -69,19 +82,32 @@ Admission = Admitted | Waiting
 
 @dataclass(frozen=True, slots=True)
 class LaneAhead:
-    """An older open task of the cluster with a node in its line, and what its head's own gates say."""
+    """A lane of a task that goes before, with a node in its line and a cluster in common with ours, and what its
+    head's own gates say. `priority`: its task's."""
 
     task: TaskId
     head: NodeId
     gate: Waiting | None
+    lane: str = LANE
+    priority: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSeen:
+    """One cluster in which the node takes a slot: every slot in its scope, and its record."""
+
+    name: ClusterName
+    slots: tuple[Slot, ...] = ()
+    record: ClusterRecord = field(default_factory=ClusterRecord)
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """All that admission depends on, as read. Reads are hints: the versions beside them decide.
 
-    `slots`: everything in the cluster's scope. `place`: how many stand before the node in its lane; None = it does
-    not stand in it. `ahead`: the older open tasks of the cluster, oldest first.
+    `cluster`: the task's own. `clusters`: all in which the node takes a slot; what is asked of a cluster is asked of
+    each. `place`: how many stand before the node in its lane; None = it does not stand in it. `ahead`: the lanes that
+    go before, in their order.
     """
 
     task: TaskId
@@ -94,16 +120,22 @@ class Snapshot:
     control: TaskControl
     record: NodeRecord
     progress: Progress
+    exclusive: bool = False
+    priority: int = 5
     holds: tuple[Hold, ...] = ()
-    slots: tuple[Slot, ...] = ()
+    clusters: tuple[ClusterSeen, ...] = ()
     place: int | None = 0
     ahead: tuple[LaneAhead, ...] = ()
     ended: Outcome | None = None
 
-    @property
-    def others(self) -> tuple[Slot, ...]:
+    def others(self, slots: tuple[Slot, ...]) -> tuple[Slot, ...]:
         """The slots of other nodes: a node's own kept slot is inherited, it never stands in its own way."""
-        return tuple(slot for slot in self.slots if slot.node != self.node)
+        return tuple(slot for slot in slots if slot.node != self.node)
+
+    def holding(self) -> tuple[Hold, ...]:
+        """The holds that stand on it: on everything, its owner, or any of its clusters."""
+        names = {self.cluster, *(seen.name for seen in self.clusters)}
+        return tuple(hold for hold in self.holds if any(hold.stops(name, self.owner) for name in names))
 
 
 def admit(snapshot: Snapshot, now: datetime) -> Admission:
@@ -114,7 +146,7 @@ def admit(snapshot: Snapshot, now: datetime) -> Admission:
         or _own(snapshot, now)
         or gate(snapshot, now)
         or _turn(snapshot)
-        or _room(snapshot)
+        or room(snapshot)
         or Admitted()
     )
 
@@ -123,23 +155,22 @@ def gate(s: Snapshot, now: datetime) -> Waiting | None:
     """What forbids the task to act on this node, whoever's turn it is: a lane whose gate is shut lets others pass."""
     if (stopped := _stopped(s)) is not None:
         return stopped
-    for hold in s.holds:
-        if hold.stops(s.cluster, s.owner):
-            return Waiting(
-                Reason.HOLD, f"Hold {hold.id} stands on {hold.on}, by {hold.by}: {hold.why}.", until=hold.until
-            )
+    for hold in s.holding():
+        return Waiting(Reason.HOLD, f"Hold {hold.id} stands on {hold.on}, by {hold.by}: {hold.why}.", until=hold.until)
     if s.control.wait_until is not None and now < s.control.wait_until:
         return Waiting(
             Reason.CLUSTER_WAITS,
             f"A pre-check asked the whole cluster to wait{': ' + s.control.why if s.control.why else ''}.",
             until=s.control.wait_until,
         )
-    for slot in s.others:
-        if slot.state.kept:
-            return Waiting(
-                Reason.KEPT_SLOT,
-                f"{slot.node} ended {slot.state.value} and keeps its slot in {s.cluster}: no other node of it starts.",
-            )
+    for cluster in s.clusters:
+        for slot in s.others(cluster.slots):
+            if slot.state.kept:
+                return Waiting(
+                    Reason.KEPT_SLOT,
+                    f"{slot.node} ended {slot.state.value} and keeps its slot in {cluster.name}: "
+                    "no other node of it starts.",
+                )
     counted = s.control.counted()
     if s.node not in s.control.failed and len(counted) > s.max_failures:
         names = ", ".join(sorted(counted)[:3])
@@ -191,7 +222,8 @@ def _own(s: Snapshot, now: datetime) -> Waiting | None:
 def _turn(s: Snapshot) -> Waiting | None:
     for lane in s.ahead:
         if lane.gate is None:
-            return Waiting(Reason.OLDER_TASK, f"Task {lane.task} is older and goes first; {lane.head} heads its line.")
+            why = "has a higher priority" if lane.priority > s.priority else "is older"
+            return Waiting(Reason.OLDER_TASK, f"Task {lane.task} {why} and goes first; {lane.head} heads its line.")
     if s.place is None:
         return Waiting(
             Reason.NOT_IN_LINE,
@@ -202,13 +234,26 @@ def _turn(s: Snapshot) -> Waiting | None:
     return None
 
 
-def _room(s: Snapshot) -> Waiting | None:
-    others = s.others
-    tightest = min([s.cap, *(slot.cap for slot in others)])
-    if len(others) + 1 > tightest:
+def room(s: Snapshot) -> Waiting | None:
+    """What the slots of other nodes leave no place for, in any of its clusters: it waits until they have drained."""
+    for cluster in s.clusters:
+        others = s.others(cluster.slots)
         names = ", ".join(sorted(slot.node for slot in others)[:5])
-        return Waiting(
-            Reason.NO_ROOM,
-            f"{len(others)} of at most {tightest} places in {s.cluster} are taken ({names}).",
-        )
+        alone = {slot.exclusive for slot in others} - {None, s.task}
+        if alone:
+            return Waiting(
+                Reason.EXCLUSIVE,
+                f"Task {alone.pop()} acts in {cluster.name} and admits no other beside it ({names}).",
+            )
+        if s.exclusive and any(slot.exclusive != s.task for slot in others):
+            return Waiting(
+                Reason.EXCLUSIVE,
+                f"The task admits no other beside it in {cluster.name}, and another one acts there ({names}).",
+            )
+        tightest = min([s.cap, *(slot.cap for slot in others if slot.cap is not None)])
+        if len(others) + 1 > tightest:
+            return Waiting(
+                Reason.NO_ROOM,
+                f"{len(others)} of at most {tightest} places in {cluster.name} are taken ({names}).",
+            )
     return None

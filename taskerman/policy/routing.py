@@ -63,7 +63,8 @@ def make_plan(
 ) -> Plan:
     """The plan of `task`. `received`: the JSON object as it came, `digest` its hash.
 
-    A percentage of the *discovered* cluster, before `limit`, becomes a count: rounded down, at least 1.
+    A percentage of the *discovered* cluster, before `limit`, becomes a count: rounded down, at least 1. A node takes a
+    slot in each of its clusters, the task's own first; nodes with the same scopes share a lane.
     Raises `ClusterEmpty`, `NodeUnknown`, `DocumentFieldInvalid`.
     """
     nodes = choose(task, discovered, registered=registered)
@@ -74,6 +75,8 @@ def make_plan(
         if task.nodes:
             raise DocumentFieldInvalid("A percentage is of the discovered cluster, and nodes are given.")
         concurrency = max(1, len(known) * int(concurrency.removesuffix("%")) // 100)
+    scopes = {node.id: _scopes(task, node) for node in nodes}
+    lanes = {distinct: str(number) for number, distinct in enumerate(dict.fromkeys(scopes.values()))}
     return Plan(
         doc=dict(received),
         hash=digest,
@@ -84,9 +87,14 @@ def make_plan(
                 id=node.id,
                 source="ec2" if node.id in known else "given",
                 rank=rank,
-                scopes=(task.cluster_name,),
+                lane=lanes[scopes[node.id]],
+                scopes=scopes[node.id],
                 az=node.az,
             )
             for rank, node in enumerate(nodes)
         ),
     )
+
+
+def _scopes(task: TaskDocument, node: Node) -> tuple[str, ...]:
+    return (task.cluster_name, *sorted(set(node.clusters) - {task.cluster_name}))

@@ -14,7 +14,7 @@ class Discovery(Protocol):
     """Answers from a source of truth outside Taskerman. An error is an error, never an empty cluster."""
 
     def nodes(self, cluster: str) -> Sequence[Node]:
-        """Every *running* node of `cluster` (`kind:name`), each once, in no particular order.
+        """Every *running* node of `cluster` (`kind:name`), each once, in no particular order, with all its clusters.
 
         Raises `DiscoveryFailed` when the source does not answer, answers partly, or refuses. An answer that the
         cluster has no running node is an empty sequence; whoever plans refuses that. A cluster without a name is

@@ -41,14 +41,19 @@ class MemoryDiscovery:
         if not cluster:
             raise Bug("Discovery was asked for the cluster without a name, which would be any instance's.")
         self._ask(f"the nodes of {cluster}")
-        return self._clusters.get(cluster, ())
+        return tuple(self._named(node) for node in self._clusters.get(cluster, ()))
 
     def known(self, nodes: Collection[str]) -> Sequence[Node]:
         """See `Discovery.known`."""
         self._ask(f"{len(nodes)} nodes by id")
         wanted = set(nodes)
         found = {node.id: node for group in self._clusters.values() for node in group if node.id in wanted}
-        return tuple(found.values())
+        return tuple(self._named(node) for node in found.values())
+
+    def _named(self, node: Node) -> Node:
+        """With every cluster that was declared to have it."""
+        clusters = sorted(name for name, nodes in self._clusters.items() if any(n.id == node.id for n in nodes))
+        return node.model_copy(update={"clusters": tuple(clusters)})
 
     def _ask(self, what: str) -> None:
         self.questions += 1

@@ -38,7 +38,7 @@ from taskerman.model.slot import Slot
 from taskerman.model.task import FailureMark, TaskControl, TaskState
 from taskerman.policy.admission import Admitted, Reason, Waiting, admit
 from taskerman.policy.conclusion import Conclusion, Ending
-from taskerman.ports.tree import Link, Record, Tree, Wake
+from taskerman.ports.tree import Link, Op, Record, Tree, Wake
 from taskerman.testing.clock import ManualClock
 from taskerman.testing.tree import LostAnswer
 from tests.support.protocol_tasks import CLUSTER, ENDINGS, TaskShape, plan_of
@@ -91,6 +91,11 @@ class Stage:
         assert taken is not None
         return taken
 
+    def take_past(self, moves: NodeMoves, plan: Plan, behind: NodeMoves, older: Plan) -> Taken:
+        """Take although an older task stands in its line: its node leaves it for the moment."""
+        behind.leave(older.task.task_id)
+        return self.take(moves, plan)
+
     def end(self, moves: NodeMoves, plan: Plan, how: str = "succeeded") -> Conclusion | None:
         """End the attempt in hand; again and again while nobody answers."""
         attempt = moves.record.attempt
@@ -134,9 +139,9 @@ class Stage:
         assert found is not None
         return found
 
-    def slots(self) -> tuple[Slot, ...]:
+    def slots(self, scope: str = CLUSTER) -> tuple[Slot, ...]:
         """Who holds what."""
-        return layout.slots(self._names(layout.scope(CLUSTER)))
+        return layout.slots(self._names(layout.scope(scope)))
 
     def _names(self, path: str) -> tuple[str, ...]:
         self.tree.sync(path)
@@ -144,15 +149,15 @@ class Stage:
         assert found is not None
         return found.names
 
-    def line(self, task: str = "t") -> list[str]:
+    def line(self, task: str = "t", lane: str = "0") -> list[str]:
         """The nodes in the line, in order."""
-        lane = layout.line(task, "0")
+        lane = layout.line(task, lane)
         records = [self.tree.get(f"{lane}/{name}") for name in self._names(lane)]
         return [record.data.decode() for record in records if record is not None]
 
-    def open(self) -> int:
+    def open(self, cluster: str = CLUSTER) -> int:
         """How many tasks are open."""
-        return len(self._names(layout.open_tasks(CLUSTER)))
+        return len(self._names(layout.open_tasks(cluster)))
 
     def audited(self) -> int:
         """How many verbs were done."""
@@ -828,8 +833,8 @@ def test_a_router_does_not_close_a_task_while_a_person_redrives_it(stage: Stage)
     assert stage.open() == 1
 
     class Meddled(OperatorMoves):
-        def _open_entry(self, plan: Plan) -> str | None:
-            found = super()._open_entry(plan)
+        def _stay_open(self, plan: Plan) -> list[Op]:
+            found = super()._stay_open(plan)
             RouterMoves(stage.tree).close_ended()
             return found
 

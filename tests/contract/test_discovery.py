@@ -19,10 +19,12 @@ from tests.support.aws import AZS, LocalCloud, unique
 
 @dataclass(frozen=True)
 class World:
-    """A source of truth and the hands that change it. `start(cluster, count)`, `stop(ids)`, `break_it()`."""
+    """A source of truth and the hands that change it. `start(cluster, count)`, `also(cluster, another)` (a node of
+    two), `stop(ids)`, `break_it()`."""
 
     discovery: Discovery
     start: Callable[[str, int], tuple[Node, ...]]
+    also: Callable[[str, str], Node]
     stop: Callable[[Sequence[str]], None]
     break_it: Callable[[], Discovery]
 
@@ -32,8 +34,14 @@ def memory_world() -> World:
 
     def start(cluster: str, count: int) -> tuple[Node, ...]:
         nodes = [Node(id=unique(f"i-{n}"), az=AZS[n % 3], address=f"10.0.0.{n + 1}") for n in range(count)]
-        discovery.declare(cluster, nodes)
+        discovery.declare(cluster, [*discovery.nodes(cluster), *nodes])
         return tuple(sorted(nodes, key=lambda node: (node.az, node.id)))
+
+    def also(cluster: str, another: str) -> Node:
+        node = Node(id=unique("i-both"), az=AZS[0], address="10.0.0.9")
+        for name in (cluster, another):
+            discovery.declare(name, [*discovery.nodes(name), node])
+        return node
 
     def stop(nodes: Sequence[str]) -> None:
         for node in nodes:
@@ -43,7 +51,7 @@ def memory_world() -> World:
         discovery.fail()
         return discovery
 
-    return World(discovery, start, stop, break_it)
+    return World(discovery, start, also, stop, break_it)
 
 
 def ec2_world(request: pytest.FixtureRequest) -> World:
@@ -55,7 +63,11 @@ def ec2_world(request: pytest.FixtureRequest) -> World:
         request.addfinalizer(closed.close)
         return Ec2Discovery(closed, patience=timedelta())
 
-    return World(Ec2Discovery(aws), cloud.start_nodes, cloud.stop, nowhere)
+    def also(cluster: str, another: str) -> Node:
+        (node,) = cloud.start_nodes(f"{another}, {cluster}", 1)
+        return node
+
+    return World(Ec2Discovery(aws), cloud.start_nodes, also, cloud.stop, nowhere)
 
 
 @pytest.fixture(params=["memory", pytest.param("ec2", marks=pytest.mark.real)])
@@ -67,12 +79,17 @@ def by_place(nodes: Sequence[Node]) -> tuple[Node, ...]:
     return tuple(sorted(nodes, key=lambda node: (node.az, node.id)))
 
 
+def of(nodes: Sequence[Node], *clusters: str) -> tuple[Node, ...]:
+    """The same nodes, with the clusters that they are of."""
+    return tuple(node.model_copy(update={"clusters": clusters}) for node in nodes)
+
+
 def test_a_cluster_is_its_running_nodes_with_zone_and_address_each_once(world: World) -> None:
     cluster = f"demo:{unique('web')}"
     nodes = world.start(cluster, 6)
     world.start(f"demo:{unique('other')}", 3)
     found = world.discovery.nodes(cluster)
-    assert by_place(found) == nodes
+    assert by_place(found) == of(nodes, cluster)
     assert {node.az for node in found} == set(AZS)
     assert all(node.address for node in found)
 
@@ -81,7 +98,7 @@ def test_a_node_that_does_not_run_is_not_of_the_cluster(world: World) -> None:
     cluster = f"demo:{unique('web')}"
     nodes = world.start(cluster, 3)
     world.stop([nodes[1].id])
-    assert by_place(world.discovery.nodes(cluster)) == (nodes[0], nodes[2])
+    assert by_place(world.discovery.nodes(cluster)) == of((nodes[0], nodes[2]), cluster)
 
 
 def test_a_cluster_without_running_nodes_is_an_empty_answer_and_no_error(world: World) -> None:
@@ -104,9 +121,18 @@ def test_a_name_that_begins_alike_is_another_cluster(world: World) -> None:
     assert world.discovery.nodes(name) == ()
 
 
+def test_a_node_of_several_clusters_is_found_in_each_and_names_them_all(world: World) -> None:
+    a, b, c = (f"demo:{unique(name)}" for name in "abc")
+    both = world.also(a, b)
+    (alone,) = world.start(a, 1)
+    assert by_place(world.discovery.nodes(a)) == by_place([*of([both], a, b), *of([alone], a)])
+    assert world.discovery.nodes(b) == of([both], a, b)
+    assert world.discovery.nodes(c) == ()
+
+
 def test_known_nodes_are_those_that_run_whatever_their_cluster(world: World) -> None:
-    first = world.start(f"demo:{unique('web')}", 2)
-    second = world.start(f"demo:{unique('db')}", 1)
+    web, db = f"demo:{unique('web')}", f"demo:{unique('db')}"
+    first, second = of(world.start(web, 2), web), of(world.start(db, 1), db)
     world.stop([first[0].id])
     asked = [first[0].id, first[1].id, second[0].id, "i-0123456789abcdef0", "never-heard-of"]
     assert by_place(world.discovery.known(asked)) == by_place([first[1], second[0]])

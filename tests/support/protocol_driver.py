@@ -8,12 +8,13 @@ from collections.abc import Callable
 from taskerman.testing.tree import LostAnswer
 from tests.support.protocol_rest import finish
 from tests.support.protocol_server import JudgedServer
-from tests.support.protocol_tasks import CLUSTER, ENDINGS, TaskShape
+from tests.support.protocol_tasks import CLUSTER, ENDINGS, OTHER, TaskShape
 from tests.support.protocol_world import Filter, Serve, State, World
 
 __all__ = ["run"]
 
 NODES = ("n0", "n1", "n2", "n3")
+BOTH = ("n0", "n3")
 TASKS = ("ta", "tb", "tc")
 BAD = ("failed", "failed_check", "refused", "unsafe", "lost", "deferred", "deferred_cluster", "skipped", "lost_well")
 
@@ -26,6 +27,10 @@ def _shape(r: random.Random) -> TaskShape:
         retry_count=r.randint(0, 2),
         owner=r.choice(["gsi", "dba"]),
         lasts_s=r.choice([600, 7 * 86400, 7 * 86400]),
+        cluster=r.choice([CLUSTER, CLUSTER, OTHER]),
+        both=BOTH,
+        priority=r.choice([5, 5, 5, 2, 8]),
+        exclusive=r.random() < 0.2,
     )
 
 

@@ -100,6 +100,7 @@ class Judge:
     keys: set[str] = field(default_factory=set)
     generation: Counter[tuple[str, str]] = field(default_factory=Counter)
     failing: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    holding: dict[tuple[str, str], Attempt] = field(default_factory=dict)
     takes: int = 0
     violations: list[str] = field(default_factory=list)
     on_person_freed: Callable[[str], None] = lambda node: None
@@ -169,7 +170,7 @@ class Judge:
 
     def _take(self, name: str, attempt: Attempt, before: View, after: View, session: int) -> None:
         self.takes += 1
-        task, cluster = attempt.task, attempt.cluster
+        task = attempt.task
         plan = before.plans()[task]
         if attempt.id in self.attempts:
             raise Violation(f"attempt id {attempt.id} repeats")
@@ -178,7 +179,7 @@ class Judge:
             raise Violation("a TAKE did not raise takes by one")
         control = before.control(task)
         holds = control_record(before.data[layout.CONTROL]).holds
-        if any(hold.stops(cluster, plan.task.owner) for hold in holds):
+        if any(hold.stops(one, plan.task.owner) for hold in holds for one in attempt.clusters):
             raise Violation("S2 TAKE under a hold")
         if control.state is not TaskState.OPEN:
             raise Violation(f"S2 TAKE in a task that is {control.state.value}")
@@ -189,14 +190,7 @@ class Judge:
             raise Violation(f"S2 TAKE over the budget: {sorted(failing)} of at most {most}")
         if before.end(task, name) is not None:
             raise Violation("S3 TAKE of an ended assignment")
-        others = [slot for slot in before.slots(cluster) if slot.node != name]
-        if any(slot.state.kept for slot in others):
-            raise Violation("S2 TAKE beside a kept slot")
-        if len(others) + 1 > min([plan.cap, *(slot.cap for slot in others)]):
-            raise Violation("S1 TAKE over capacity")
-        mine = [slot for slot in after.slots(cluster) if slot.node == name]
-        if mine != [attempt.slot(name)]:
-            raise Violation(f"after its TAKE {name} holds {mine}")
+        self._room(name, attempt, plan, before, after)
         progress = progress_record(after.data[layout.progress(task, name)])
         if progress.state is not ProgressState.ACTING or progress.attempt != attempt.id:
             raise Violation("a TAKE without a progress record that says so")
@@ -204,9 +198,40 @@ class Judge:
             if owner == session and after.data[path] == name.encode():
                 raise Violation(f"L ghost: {name} acts and its session still stands at {path}")
 
+    def _room(self, name: str, attempt: Attempt, plan: Plan, before: View, after: View) -> None:
+        """Counted from what is remembered of each attempt, not from what the slots' names say."""
+        planned = plan.node(name)
+        if planned is None or not set(planned.scopes) <= set(attempt.scopes):
+            raise Violation(f"S1 {attempt.id} has no slot in some of {planned}")
+        exclusive = plan.task.taskerman_params.lease_args.exclusive
+        for scope in attempt.clusters:
+            others = [slot for slot in before.slots(scope) if slot.node != name]
+            if any(slot.state.kept for slot in others):
+                raise Violation("S2 TAKE beside a kept slot")
+            theirs = [self.holder(slot.node, scope) for slot in others]
+            if len(others) + 1 > min([plan.cap, *(other.cap for other in theirs)]):
+                raise Violation(f"S1 TAKE over capacity in {scope}")
+            if any((exclusive or other.exclusive) and other.task != attempt.task for other in theirs):
+                raise Violation(f"S1 {attempt.id} acts in {scope} beside another task, and one of them is exclusive")
+        for scope in attempt.scopes:
+            mine = [slot for slot in after.slots(scope) if slot.node == name]
+            if mine != [attempt.slot(name, scope)]:
+                raise Violation(f"after its TAKE {name} holds {mine} in {scope}")
+            self.holding[name, scope] = attempt
+        elsewhere = [scope for scope in after.children(layout.SCOPES) if scope not in attempt.scopes]
+        if any(slot.node == name for scope in elsewhere for slot in after.slots(scope)):
+            raise Violation(f"after its TAKE {name} still holds a slot elsewhere")
+
+    def holder(self, node: str, scope: str) -> Attempt:
+        """The attempt by which `node` got its slot there."""
+        return self.holding[node, scope]
+
     def _ended(self, name: str, attempt: Attempt, before: View, after: View, verb: AuditEntry | None) -> None:
-        slots = [slot for slot in after.slots(attempt.cluster) if slot.node == name]
         task = attempt.task
+        left = [[slot for slot in after.slots(scope) if slot.node == name] for scope in attempt.scopes]
+        slots = left[0]
+        if any([slot.state for slot in some] != [slot.state for slot in slots] for some in left):
+            raise Violation(f"{attempt.id} left {left} in its scopes")
         end = after.end(task, name)
         if (end is None) == (layout.progress(task, name) not in after.data):
             raise Violation(f"{attempt.id} left neither an end nor a progress record, or both")
@@ -298,9 +323,9 @@ class Judge:
             for name in after.children(layout.progresses(task)):
                 if name in ended:
                     raise Violation(f"{task}/{name} has an end and a progress record")
-            count = after.headers(plan.task.cluster_name)[task]
-            if count > 1 or (count == 0 and len(ended) < len(plan.nodes)):
-                raise Violation(f"{task} stands {count} times among the open ones; {len(ended)} of its nodes ended")
+            counts = {after.headers(cluster)[task] for cluster in plan.clusters}
+            if len(counts) > 1 or max(counts) > 1 or (0 in counts and len(ended) < len(plan.nodes)):
+                raise Violation(f"{task} stands {counts} times among the open ones; {len(ended)} of its nodes ended")
 
 
 def _kept(ending: Ending, attempt: Attempt) -> SlotState | None:

@@ -9,7 +9,7 @@ from taskerman.coordination.snapshot import read_snapshot
 from taskerman.model.task import TaskState
 from taskerman.policy.admission import admit
 from tests.support.protocol_judge import Violation
-from tests.support.protocol_tasks import CLUSTER
+from tests.support.protocol_tasks import CLUSTERS
 from tests.support.protocol_world import State, World
 
 __all__ = ["finish"]
@@ -87,8 +87,8 @@ def _a_person_helps(w: World) -> bool:
         for node in left:
             said = admit(read_snapshot(w.person_tree, plan, node, w.clock.now()), w.clock.now())
             why.append(f"{task}/{node}: {said}")
-    for slot in w.server.view().slots(CLUSTER):
-        if slot.state.kept:
+    for slot in [slot for cluster in CLUSTERS for slot in w.server.view().slots(cluster)]:
+        if slot.state.kept and any(s.node == slot.node for c in CLUSTERS for s in w.server.view().slots(c)):
             w.person.release(slot.node, "the end")
             helped = True
     if why and not helped:
@@ -99,17 +99,21 @@ def _a_person_helps(w: World) -> bool:
 def _all_ended(w: World) -> None:
     w.router.close_ended()
     view = w.server.view()
-    if view.headers(CLUSTER):
-        raise Violation(f"still open: {view.headers(CLUSTER)}")
-    if view.slots(CLUSTER):
-        raise Violation(f"leaked slots {view.slots(CLUSTER)}")
+    for cluster in CLUSTERS:
+        if view.headers(cluster):
+            raise Violation(f"still open in {cluster}: {view.headers(cluster)}")
+    for scope in view.children(layout.SCOPES):
+        if view.slots(scope):
+            raise Violation(f"leaked slots {view.slots(scope)} in {scope}")
     for node in view.children(layout.NODES):
         if view.node(node).attempt is not None:
             raise Violation(f"{node} is still in an attempt")
     for task in w.plans:
         if view.children(layout.progresses(task)):
             raise Violation(f"{task} left progress records")
-        if view.children(layout.line(task, "0")):
+        if any(
+            view.children(lane) for lane in map(f"{layout.lines(task)}/{{}}".format, view.children(layout.lines(task)))
+        ):
             raise Violation(f"{task} left entries in its line")
     if w.children.keys() - w.orphans:
         raise Violation(f"children act on: {w.children}")

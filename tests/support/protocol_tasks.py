@@ -15,9 +15,11 @@ from taskerman.policy.conclusion import Ending
 from taskerman.policy.routing import make_plan
 from taskerman.testing.clock import ManualClock
 
-__all__ = ["CLUSTER", "ENDINGS", "TaskShape", "plan_of"]
+__all__ = ["CLUSTER", "CLUSTERS", "ENDINGS", "OTHER", "TaskShape", "plan_of"]
 
 CLUSTER = "demo:web"
+OTHER = "demo:also"
+CLUSTERS = (CLUSTER, OTHER)
 
 ENDINGS: dict[str, Callable[[datetime], Ending]] = {
     "succeeded": lambda now: Ending(Outcome.SUCCEEDED, "", post_check_passed=True),
@@ -39,7 +41,7 @@ ENDINGS: dict[str, Callable[[datetime], Ending]] = {
 
 @dataclass(frozen=True)
 class TaskShape:
-    """What differs between tasks here."""
+    """What differs between tasks here. `both`: nodes that are of the other cluster too."""
 
     nodes: tuple[str, ...]
     cap: int = 1
@@ -47,6 +49,10 @@ class TaskShape:
     retry_count: int = 0
     owner: str = "gsi"
     lasts_s: int = 7 * 86400
+    cluster: str = CLUSTER
+    both: tuple[str, ...] = ()
+    priority: int = 5
+    exclusive: bool = False
 
 
 def plan_of(name: str, shape: TaskShape, now: ManualClock) -> Plan:
@@ -54,12 +60,12 @@ def plan_of(name: str, shape: TaskShape, now: ManualClock) -> Plan:
     document = {
         "action": "demo_task:restart",
         "version": 1.2,
-        "cluster_name": CLUSTER,
+        "cluster_name": shape.cluster,
         "discovery": "aws_tags",
         "owner": shape.owner,
         "task_id": name,
         "taskerman_params": {
-            "lease_args": {"concurrency": shape.cap},
+            "lease_args": {"concurrency": shape.cap, "priority": shape.priority, "exclusive": shape.exclusive},
             "failure_args": {"max_failures": shape.max_failures},
             "workqueue_args": {"retry_count": shape.retry_count},
         },
@@ -73,7 +79,7 @@ def plan_of(name: str, shape: TaskShape, now: ManualClock) -> Plan:
         task,
         document,
         content_hash(document),
-        [Node(id=n) for n in shape.nodes],
+        [Node(id=n, clusters=CLUSTERS if n in shape.both else (shape.cluster,)) for n in shape.nodes],
         sent_at=now.now(),
         now=now.now(),
     )

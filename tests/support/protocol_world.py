@@ -29,7 +29,7 @@ from taskerman.testing.clock import ManualClock
 from taskerman.testing.tree import LostAnswer, MemoryTree
 from tests.support.protocol_judge import Judge, Violation
 from tests.support.protocol_server import JudgedServer
-from tests.support.protocol_tasks import CLUSTER, ENDINGS, TaskShape, plan_of
+from tests.support.protocol_tasks import ENDINGS, TaskShape, plan_of
 
 __all__ = ["Actor", "Filter", "Serve", "State", "World"]
 
@@ -97,7 +97,7 @@ class World:
         self.actors: dict[str, Actor] = {}
         self.fenced_away: list[Actor] = []
         self.lingering: list[MemoryTree] = []
-        self.children: dict[tuple[str, str], int] = {}
+        self.children: dict[tuple[str, str], Attempt] = {}
         self.orphans: set[tuple[str, str]] = set()
         self.compared = 0
         self._journals = 0
@@ -369,11 +369,15 @@ class World:
                 self._forget(key)  # a person had it tried again
             else:
                 raise Violation(f"two children on one node: {key[1]} and {attempt.id}")
-        self.children[actor.node, attempt.id] = attempt.cap
-        kept = [slot for slot in self.server.view().slots(CLUSTER) if slot.state.kept]
-        busy = {node for node, _ in self.children} | {slot.node for slot in kept}
-        if len(busy) > min([*self.children.values(), *(slot.cap for slot in kept)]):
-            raise Violation(f"S1 over capacity in the flesh: {sorted(self.children)} and {kept}")
+        self.children[actor.node, attempt.id] = attempt
+        for scope in attempt.clusters:
+            here = {node: child for (node, _), child in self.children.items() if scope in child.scopes}
+            kept = [slot.node for slot in self.server.view().slots(scope) if slot.state.kept]
+            here |= {node: self.judge.holder(node, scope) for node in kept}
+            if len(here) > min(child.cap for child in here.values()):
+                raise Violation(f"S1 over capacity in the flesh of {scope}: {sorted(here)}")
+            if len({child.task for child in here.values()}) > 1 and any(c.exclusive for c in here.values()):
+                raise Violation(f"S1 not alone in the flesh of {scope}: {sorted(here)}")
 
     def _forget(self, key: tuple[str, str]) -> None:
         self.children.pop(key, None)

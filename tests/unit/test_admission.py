@@ -15,7 +15,7 @@ from taskerman.model.hold import Hold
 from taskerman.model.outcome import Outcome
 from taskerman.model.slot import Slot, SlotState
 from taskerman.model.task import FailureMark, TaskControl, TaskState
-from taskerman.policy.admission import Admitted, LaneAhead, Reason, Snapshot, Waiting, admit, gate
+from taskerman.policy.admission import Admitted, ClusterSeen, LaneAhead, Reason, Snapshot, Waiting, admit, gate
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=5)
@@ -27,9 +27,15 @@ def hold(on: str) -> Hold:
     return Hold(id="h1", on=on, why="an incident", by="ann", at=NOW)
 
 
-def slot(node: str, cap: int = 1, state: SlotState = SlotState.ACTING) -> Slot:
+def slot(node: str, cap: int = 1, state: SlotState = SlotState.ACTING, exclusive: str | None = None) -> Slot:
     """A slot."""
-    return Slot(node=node, cap=cap, state=state)
+    return Slot(node=node, cap=cap, state=state, exclusive=exclusive)
+
+
+def clusters(*slots: Slot, also: tuple[Slot, ...] | None = None) -> tuple[ClusterSeen, ...]:
+    """The task's cluster with these slots, and another cluster of the node, if there is one."""
+    own = ClusterSeen(CLUSTER, slots)
+    return (own,) if also is None else (own, ClusterSeen("demo:also", also))
 
 
 FREE = Snapshot(
@@ -58,12 +64,13 @@ IN_ORDER: list[tuple[Reason, dict[str, object], datetime | None]] = [
     (Reason.BACKOFF, {"progress": Progress(next_at=LATER)}, LATER),
     (Reason.HOLD, {"holds": (hold("*"),)}, None),
     (Reason.CLUSTER_WAITS, {"control": TaskControl(wait_until=LATER)}, LATER),
-    (Reason.KEPT_SLOT, {"slots": (slot("n1", 5, SlotState.LOST),)}, None),
+    (Reason.KEPT_SLOT, {"clusters": clusters(slot("n1", 5, SlotState.LOST))}, None),
     (Reason.BUDGET, {"control": TaskControl(failed={"n1": FailureMark.RETRYING})}, None),
     (Reason.OLDER_TASK, {"ahead": (LaneAhead("older", "n7", None),)}, None),
     (Reason.NOT_IN_LINE, {"place": None}, None),
     (Reason.PLACE, {"place": 2}, None),
-    (Reason.NO_ROOM, {"slots": (slot("n1", 1),)}, None),
+    (Reason.EXCLUSIVE, {"clusters": clusters(slot("n1", 5, exclusive="other"))}, None),
+    (Reason.NO_ROOM, {"clusters": clusters(slot("n1", 1))}, None),
 ]
 
 
@@ -119,7 +126,7 @@ def test_times_that_have_come_bind_no_more() -> None:
 
 
 def test_a_nodes_own_kept_slot_does_not_stand_in_its_way() -> None:
-    assert admit(replace(FREE, slots=(slot("n0", 1, SlotState.UNSAFE),)), NOW) == Admitted()
+    assert admit(replace(FREE, clusters=clusters(slot("n0", 1, SlotState.UNSAFE))), NOW) == Admitted()
 
 
 def test_a_node_that_failed_may_go_although_the_budget_is_used() -> None:
@@ -136,6 +143,40 @@ def test_an_older_task_whose_gate_is_shut_lets_others_pass() -> None:
     assert admit(replace(FREE, ahead=(LaneAhead("older", "n7", SHUT),)), NOW) == Admitted()
 
 
+def test_every_cluster_of_the_node_is_asked() -> None:
+    held = replace(FREE, clusters=clusters(also=()), holds=(hold("cluster:demo:also"),))
+    kept = replace(FREE, clusters=clusters(also=(slot("n9", 9, SlotState.UNSAFE),)))
+    full = replace(FREE, clusters=clusters(also=(slot("n9", 1),)))
+    said = [admit(snapshot, NOW) for snapshot in (held, kept, full)]
+    assert [one.reason for one in said if isinstance(one, Waiting)] == [Reason.HOLD, Reason.KEPT_SLOT, Reason.NO_ROOM]
+
+
+@pytest.mark.parametrize(
+    ("exclusive", "other", "admitted"),
+    [(True, None, False), (False, "other", False), (True, "other", False), (True, "t", True), (False, None, True)],
+)
+def test_an_exclusive_task_is_beside_no_other_in_either_direction(
+    exclusive: bool, other: str | None, admitted: bool
+) -> None:
+    there = replace(FREE, exclusive=exclusive, clusters=clusters(slot("n1", 2, exclusive=other)))
+    assert isinstance(admit(there, NOW), Admitted) is admitted
+
+
+def test_an_exclusive_task_s_own_nodes_go_up_to_its_concurrency() -> None:
+    two = clusters(slot("n1", 2, exclusive="t"), slot("n2", 2, exclusive="t"))
+    said = admit(replace(FREE, exclusive=True, clusters=two), NOW)
+    assert isinstance(said, Waiting)
+    assert said.reason is Reason.NO_ROOM
+
+
+def test_it_says_whether_age_or_priority_lets_another_task_go_first() -> None:
+    older, higher = (admit(replace(FREE, ahead=(LaneAhead("x", "n7", None, priority=p),)), NOW) for p in (5, 6))
+    assert isinstance(older, Waiting)
+    assert isinstance(higher, Waiting)
+    assert "is older" in older.text
+    assert "higher priority" in higher.text
+
+
 def test_a_gate_asks_nothing_of_the_node_itself() -> None:
     busy = replace(FREE, record=NodeRecord(attempt=ATTEMPT), progress=Progress(next_at=LATER), place=3)
     assert gate(busy, NOW) is None
@@ -149,6 +190,6 @@ def test_a_gate_asks_nothing_of_the_node_itself() -> None:
 def test_no_promise_of_anybody_is_broken_by_an_admission(cap: int, caps: list[int], own: bool) -> None:
     """The newcomer counts within its own promise and within that of every slot there."""
     slots = tuple(slot(f"n{i + 1}", c) for i, c in enumerate(caps)) + ((slot("n0", 1),) if own else ())
-    said = admit(replace(FREE, cap=cap, slots=slots), NOW)
+    said = admit(replace(FREE, cap=cap, clusters=clusters(*slots)), NOW)
     fits = len(caps) + 1 <= min([cap, *caps])
     assert isinstance(said, Admitted) is fits

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from taskerman import bootstrap, cli
+from taskerman.adapters.instance_metadata import InstanceMetadata
 from taskerman.agent import JournalFile
 from taskerman.agent.journal import Journal
 from taskerman.errors import UsageError
@@ -37,7 +38,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, nowhere: str) -
     return monkeypatch.setenv
 
 
-class Metadata:
+class Metadata(InstanceMetadata):
     """An instance that knows its id, and shows the tag that a test gives it."""
 
     shown: str | None = None
@@ -62,9 +63,22 @@ def test_an_agent_asks_the_instance_who_it_is_when_the_settings_do_not_say(
     assert Journal.model_validate_json((tmp_path / "journal.json").read_bytes()).node == "i-0123"
 
 
-def test_an_agent_of_two_clusters_refuses_to_start(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="2 clusters"):
-        open_agent(Settings(node_id="i-1", clusters=("redis:a", "redis:b"), state_dir=tmp_path))
+@pytest.mark.parametrize("tag", ["redis:a redis:b", "redis:b,redis:a", "redis:a, redis:b "])
+def test_an_agent_is_of_all_clusters_that_its_tag_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tag: str
+) -> None:
+    monkeypatch.setattr(bootstrap, "InstanceMetadata", Metadata)
+    monkeypatch.setattr(Metadata, "shown", tag)
+    assert bootstrap._profile(Settings(node_id="i-1", state_dir=tmp_path)).clusters == ("redis:a", "redis:b")
+
+
+def test_a_tag_that_does_not_name_clusters_is_refused_and_not_read_as_fewer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bootstrap, "InstanceMetadata", Metadata)
+    monkeypatch.setattr(Metadata, "shown", "redis:a; redis:b")
+    with pytest.raises(UsageError, match="redis:a;"):
+        open_agent(Settings(node_id="i-1", state_dir=tmp_path))
 
 
 def open_agent(settings: Settings) -> None:

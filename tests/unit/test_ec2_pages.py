@@ -142,7 +142,7 @@ def test_an_instance_that_has_no_address_is_a_node_all_the_same() -> None:
     bare = instance("i-1")
     del bare["PrivateIpAddress"]
     nodes, _ = ask(page(bare))
-    assert nodes() == (Node(id="i-1", az="eu-west-1a", address=""),)
+    assert nodes() == (Node(id="i-1", az="eu-west-1a", address="", clusters=("demo:web",)),)
 
 
 def test_an_id_that_cannot_be_a_node_is_an_error_that_names_it() -> None:

@@ -101,6 +101,27 @@ def test_a_task_is_over_seven_days_after_it_was_sent_or_when_it_says() -> None:
     assert planned(task(), NODES).accepted.not_after == NOW + timedelta(days=7)
 
 
+def test_a_node_takes_a_slot_in_each_of_its_clusters_and_lanes_are_those_with_the_same_scopes() -> None:
+    both, also = ("demo:web", "demo:also"), ("demo:zoo", "demo:web")
+    nodes = [
+        Node(id="n1"),
+        Node(id="n2", clusters=both),
+        Node(id="n3", clusters=("demo:web",)),
+        Node(id="n4", clusters=both[::-1]),
+        Node(id="n5", clusters=also),
+    ]
+    plan = planned(task(), nodes)
+    assert [(node.lane, node.scopes) for node in plan.nodes] == [
+        ("0", ("demo:web",)),
+        ("1", ("demo:web", "demo:also")),
+        ("0", ("demo:web",)),
+        ("1", ("demo:web", "demo:also")),
+        ("2", ("demo:web", "demo:zoo")),
+    ]
+    assert plan.clusters == ("demo:web", "demo:also", "demo:zoo")
+    assert [lane.name for lane in plan.header.lanes_in("demo:also")] == ["1"]
+
+
 @given(ids=st.sets(st.integers(0, 99), min_size=1), limit=st.none() | st.integers(1, 100))
 def test_ranks_are_dense_and_unique_and_every_node_has_the_clusters_scope(ids: set[int], limit: int | None) -> None:
     plan = planned(task(limit=limit), [Node(id=f"n{i}", az="ab"[i % 2]) for i in ids])

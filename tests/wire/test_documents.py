@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from taskerman.agent.journal import Journal
+from taskerman.errors import Bug
 from taskerman.model.assignment import Doorbell, Progress
 from taskerman.model.attempt import NodeRecord, Result
 from taskerman.model.audit import AuditEntry
@@ -74,3 +75,8 @@ def test_a_slot_s_name_says_all_that_admission_needs() -> None:
     """Node, promise, state: read from the names alone."""
     assert Slot.parse("i-1~2~unsafe") == Slot(node="i-1", cap=2, state=SlotState.UNSAFE)
     assert Slot(node="i-1", cap=2, state=SlotState.ACTING).name == "i-1~2~acting"
+    assert Slot.parse("i-1~2~acting~t-1") == Slot(node="i-1", cap=2, state=SlotState.ACTING, exclusive="t-1")
+    assert Slot(node="i-1", cap=None, state=SlotState.ACTING).name == "i-1~-~acting"
+    for garbage in ("i-1", "i-1~2", "i-1~2~acting~t-1~x", "i-1~x~acting", "i-1~2~resting"):
+        with pytest.raises(Bug):
+            Slot.parse(garbage)
