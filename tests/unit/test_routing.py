@@ -36,7 +36,7 @@ def task(**fields: Any) -> TaskDocument:
 
 def planned(document: TaskDocument, discovered: list[Node], **more: Any) -> Plan:
     """Its plan."""
-    received = {"task_id": document.task_id}
+    received = document.model_dump(mode="json")
     return make_plan(document, received, content_hash(received), discovered, sent_at=NOW, now=NOW, **more)
 
 
