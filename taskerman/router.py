@@ -40,6 +40,7 @@ from taskerman.ports.catalog import Catalog
 from taskerman.ports.clock import Clock
 from taskerman.ports.discovery import Discovery
 from taskerman.ports.queue import Delivery, Queues
+from taskerman.pulse import Pulse
 from taskerman.ringing import ring
 from taskerman.stopping import StopSign
 
@@ -78,9 +79,10 @@ class Router:
         limits: RouterLimits | None = None,
         guard: SizeGuard | None = None,
         throw: Callable[[], float] = random.random,
+        pulse: Pulse | None = None,
     ) -> None:
         """`discoveries`: by the name that a document's `discovery` gives; a new kind is added there. `guard`: how far
-        a cluster may have moved from its last known size before a person must look."""
+        a cluster may have moved from its last known size before a person must look. `pulse`: beaten by the loop."""
         self._moves = moves
         self._queues = queues
         self._names = names
@@ -91,6 +93,7 @@ class Router:
         self._limits = limits or RouterLimits()
         self._guard = guard
         self._throw = throw
+        self._pulse = pulse or Pulse()
         self._stop = StopSign()
         self._swept_at: float | None = None
 
@@ -102,19 +105,24 @@ class Router:
         """Route until `stop`."""
         self._emit(Event("router_started", {"queue": self._names.tasks}))
         while not self._stop.asked:
+            self._pulse.beat()
             try:
                 self._moves.open()  # an outage at the start is an outage: it delays, and no more
                 self.turn()
+                self._pulse.rest(0)
             except StopNow:
                 raise
             except TaskermanError as error:  # whatever it is, other documents and other records are not to blame
                 self._emit(Event("router_waits", {"why": str(error), "code": error.code}, "warning"))
-                self._stop.wait(0.5 + self._throw())
+                wait = 0.5 + self._throw()
+                self._pulse.rest(wait, well=False)
+                self._stop.wait(wait)
         self._emit(Event("router_stopped", {}))
 
     def turn(self) -> int:
         """One poll of the global queue, and what came of it; the number of documents received."""
         self._sweep()
+        self._pulse.pause(self._limits.poll.total_seconds())
         try:
             arrived = self._queues.receive(self._names.tasks, wait=self._limits.poll, loan=self._limits.loan)
         except NotFound:
@@ -122,6 +130,9 @@ class Router:
             self._queues.ensure(self._names.dead_letter)
             return 0
         for delivery in arrived:
+            self._pulse.beat()
+            age = (self._clock.now() - delivery.sent_at).total_seconds()
+            self._emit(Event("document_received", {"queue": delivery.queue, "age_s": max(age, 0.0)}, "debug"))
             if self._stop.asked:
                 self._give_back(delivery, timedelta())
             else:
@@ -167,6 +178,8 @@ class Router:
         except NotFound:
             self._queues.ensure(self._names.dead_letter)
             self._queues.send(self._names.dead_letter, text)
+        task = {"task": refusal.task_id} if refusal.task_id else {}
+        self._emit(Event("dead_letter_sent", {**task, "sha256": refusal.sha256, "origin": "document"}, "warning"))
         self._moves.announced(refusal.sha256)
 
     def _route(self, delivery: Delivery) -> None:
@@ -207,7 +220,21 @@ class Router:
                 f"discovery: {document.discovery!r} is not known to this router.",
                 next_step=f"Known: {', '.join(sorted(self._discoveries))}.",
             )
+        asked = self._clock.monotonic()
         discovered = discovery.nodes(document.cluster_name)
+        self._pulse.beat()
+        self._emit(
+            Event(
+                "cluster_discovered",
+                {
+                    "task": document.task_id,
+                    "cluster": document.cluster_name,
+                    "discovery": document.discovery,
+                    "nodes": len(discovered),
+                    "s": round(self._clock.monotonic() - asked, 6),
+                },
+            )
+        )
         strangers = set(document.nodes) - {node.id for node in discovered}
         plan = make_plan(
             document,
@@ -241,7 +268,8 @@ class Router:
         doublings: int = 2 ** (tries - 1)
         wait = min(self._limits.again * doublings * (0.5 + self._throw() / 2), timedelta(minutes=10))
         level = "warning" if isinstance(error, TransientError) else "error"
-        self._emit(Event("document_waits", {"why": str(error), "code": error.code, "s": wait.seconds}, level))
+        fields = {**_task(delivery.body), "why": str(error), "code": error.code, "s": wait.seconds}
+        self._emit(Event("document_waits", fields, level))
         self._give_back(delivery, wait)
 
     def _give_back(self, delivery: Delivery, wait: timedelta) -> None:
@@ -276,7 +304,7 @@ class Router:
         except TaskermanError as failed:
             self._not_now(delivery, failed)
             return
-        self._emit(Event("document_refused", {"code": error.code, "why": str(error)}, "error"))
+        self._emit(Event("document_refused", {**_task(delivery.body), "code": error.code, "why": str(error)}, "error"))
 
     def _sweep(self) -> None:
         now = self._clock.monotonic()
@@ -297,6 +325,12 @@ def _named(body: str) -> TaskDocument | None:
         return parse_task_document(body)[0]
     except TaskermanError:
         return None
+
+
+def _task(body: str) -> dict[str, object]:
+    """The id that an event about this body carries, when it has one."""
+    named = _named(body)
+    return {} if named is None else {"task": named.task_id}
 
 
 def _sha256(body: str) -> str:

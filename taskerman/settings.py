@@ -89,6 +89,15 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="the least that is logged")
     log_format: Literal["human", "json"] = Field("human", description="one line an event, for a person or a program")
+    metrics_address: str = Field(
+        "", pattern=r"^(\S+:[0-9]{1,5})?\z", description="where /metrics is served: 127.0.0.1:9464; empty: nowhere"
+    )
+    metrics_file: Path | None = Field(
+        None, description="the .prom file in which `agent --once` leaves its metrics for node_exporter"
+    )
+    watchdog_s: float = Field(
+        300, gt=0, le=86400, description="a daemon whose loop hangs for so long ends itself, to be started anew, seconds"
+    )
     retry_backoff_s: float = Field(30, gt=0, le=86400, description="the first wait after a failed attempt, seconds")
     deferral_s: float = Field(30, gt=0, le=86400, description="the wait after a pre-check that said wait, seconds")
     idle_session_s: float = Field(
@@ -136,6 +145,12 @@ class Settings(BaseSettings):
     def idle_session(self) -> timedelta:
         """How long an agent without work keeps its session."""
         return timedelta(seconds=self.idle_session_s)
+
+    @property
+    def metrics_at(self) -> tuple[str, int] | None:
+        """The host and the port of /metrics; None: it is not served."""
+        host, _, port = self.metrics_address.rpartition(":")
+        return (host.strip("[]"), int(port)) if host else None
 
     @property
     def pace(self) -> Pace:

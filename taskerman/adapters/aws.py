@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Literal, TypeVar
 
@@ -65,14 +65,22 @@ _TOO_EARLY = "QueueDeletedRecently"
 class Aws:
     """The clients of one process. Nothing is built, and nothing is asked, before the first is wanted."""
 
-    def __init__(self, *, endpoint_url: str | None = None, on_request: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        endpoint_url: str | None = None,
+        on_request: Callable[[str], None] | None = None,
+        on_failure: Callable[[str, str], None] | None = None,
+    ) -> None:
         """`endpoint_url`: instead of what the AWS variables say, for all services.
 
         `on_request`: told the operation ("SendMessage") of each request that goes out, repeats too, on the thread
-        that sends it; it must be quick.
+        that sends it; it must be quick. `on_failure`: likewise told the operation and AWS's code of each that was
+        refused, or the name of the error that came instead of an answer.
         """
         self._endpoint_url = endpoint_url
         self._on_request = on_request
+        self._on_failure = on_failure
         self._lock = threading.Lock()
         self._session: boto3.Session | None = None
         self._clients: dict[tuple[str, float], Any] = {}
@@ -114,11 +122,23 @@ class Aws:
             ) from error
         if self._on_request is not None:
             client.meta.events.register(f"before-send.{service}", self._tell)
+        if self._on_failure is not None:
+            client.meta.events.register(f"after-call.{service}", self._tell_refusal)
+            client.meta.events.register(f"after-call-error.{service}", self._tell_error)
         return client
 
     def _tell(self, event_name: str, **_: Any) -> None:
         assert self._on_request is not None
         self._on_request(event_name.rpartition(".")[2])
+
+    def _tell_refusal(self, event_name: str, parsed: Mapping[str, Any], **_: Any) -> None:
+        assert self._on_failure is not None
+        if "Error" in parsed:
+            self._on_failure(event_name.rpartition(".")[2], str(parsed["Error"].get("Code", "")))
+
+    def _tell_error(self, event_name: str, exception: Exception, **_: Any) -> None:
+        assert self._on_failure is not None
+        self._on_failure(event_name.rpartition(".")[2], type(exception).__name__)
 
 
 class Deadline:

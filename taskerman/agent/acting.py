@@ -61,8 +61,11 @@ class Acting:
 
     # --- beginning ---------------------------------------------------------------------------------------
 
-    def begin(self, session: Session, plan: Plan, ready: Ready) -> bool:
-        """TAKE, and start. False: something changed, nothing was taken; look again."""
+    def begin(self, session: Session, plan: Plan, ready: Ready, woken_at: float | None = None) -> bool:
+        """TAKE, and start. False: something changed, nothing was taken; look again.
+
+        `woken_at`: when we were told of what let it begin, in monotonic seconds; None: nothing told us.
+        """
         kit, moves = self._kit, session.moves
         asked, now = boottime(), kit.clock.now()
         try:
@@ -72,9 +75,10 @@ class Acting:
         if taken is None:
             return False
         attempt = taken.attempt
-        kit.say("attempt_taken", **kit.ids(attempt), k=attempt.k)
+        kit.say("attempt_taken", **kit.ids(attempt, plan.task.action), phase=Phase.PRE_CHECK.value, k=attempt.k)
         self._note(attempt)
         self.performance = self._performing(session, plan, attempt, self._early.take(attempt.id))
+        self.performance.woken_at = woken_at
         self.performance.tell(Taken(kit.clock.monotonic(), late=boottime() - asked > _LATE_S))
         self.look_for_stop(anew=True)
         return True
@@ -86,7 +90,7 @@ class Acting:
         if plan is None:
             raise StopNow(f"Attempt {attempt.id} is recorded, and its task has no plan.", next_step="Ask a person.")
         self._holding.accept(attempt.task, plan.hash)
-        kit.say("attempt_adopted", "warning", **kit.ids(attempt))
+        kit.say("attempt_adopted", "warning", **kit.ids(attempt, plan.task.action))
         performance = self._performing(session, plan, attempt)
         self.performance = performance
         journal = kit.journal.now
@@ -189,9 +193,8 @@ class Acting:
         kit.say(
             "attempt_ended",
             "info" if ending.outcome.well or ending.outcome is Outcome.DEFERRED else "error",
-            **kit.ids(attempt),
-            action=plan.task.action,
-            cluster=attempt.cluster,
+            **kit.ids(attempt, plan.task.action),
+            phase=Phase.ENDED.value,
             outcome=ending.outcome.value,
             reason=ending.reason,
         )

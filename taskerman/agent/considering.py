@@ -126,7 +126,7 @@ class Considering:
     def _keep_out(self, session: Session, plan: Plan, held: Held, verdict: Reject | Defer) -> None:
         kit = self._kit
         if isinstance(verdict, Defer):
-            self._say_why(held, verdict.why)
+            self._say_why(plan, held, "unknown_action", verdict.why)
             held.not_before = verdict.until
             held.look_at = min(verdict.until, kit.clock.monotonic() + LOOK_AGAIN_S)
             return
@@ -136,7 +136,7 @@ class Considering:
     def _wait(self, held: Held, plan: Plan, waiting: Waiting) -> None:
         """When to look again although nothing woke us: watches can be lost, and time opens some gates by itself."""
         kit = self._kit
-        self._say_why(held, f"{waiting.reason.value}: {waiting.text}")
+        self._say_why(plan, held, waiting.reason.value, waiting.text)
         held.refused = 0
         now, today = kit.clock.monotonic(), kit.clock.now()
         jitter = 0.75 + 0.5 * kit.throw()
@@ -149,11 +149,12 @@ class Considering:
                 held.not_before = now + until
         held.look_at = now + left
 
-    def _say_why(self, held: Held, why: str) -> None:
+    def _say_why(self, plan: Plan, held: Held, reason: str, why: str) -> None:
         """Say why it waits, once."""
         if held.said != why:
             held.said = why
-            self._kit.say("assignment_waits", "debug", task=held.task, why=why)
+            cluster = plan.task.cluster_name
+            self._kit.say("assignment_waits", "debug", task=held.task, cluster=cluster, reason=reason, why=why)
 
 
 def _is_near(waiting: Waiting, plan: Plan) -> bool:

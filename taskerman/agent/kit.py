@@ -12,10 +12,11 @@ from taskerman.agent.journal import JournalFile
 from taskerman.agent.profile import Profile
 from taskerman.model.attempt import Attempt
 from taskerman.model.event import Event, Listener
-from taskerman.model.ids import NodeId, QueueNames
+from taskerman.model.ids import ActionName, NodeId, QueueNames
 from taskerman.ports.catalog import Catalog
 from taskerman.ports.clock import Clock
 from taskerman.ports.queue import Queues
+from taskerman.pulse import Pulse
 
 __all__ = ["LOOK_AGAIN_S", "Kit"]
 
@@ -25,7 +26,7 @@ LOOK_AGAIN_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Kit:
-    """Handed to every part. `throw`: uniform in [0, 1)."""
+    """Handed to every part. `throw`: uniform in [0, 1). `pulse`: to be beaten by whatever goes on for long."""
 
     profile: Profile
     journal: JournalFile
@@ -35,6 +36,7 @@ class Kit:
     clock: Clock
     emit: Listener
     throw: Callable[[], float]
+    pulse: Pulse
 
     @property
     def node(self) -> NodeId:
@@ -45,9 +47,10 @@ class Kit:
         """Emit an event of this node."""
         self.emit(Event(name, {"node": self.profile.node, **fields}, level))
 
-    def ids(self, attempt: Attempt) -> dict[str, object]:
-        """The ids that an event of an attempt carries."""
-        return {"task": attempt.task, "attempt": attempt.id}
+    def ids(self, attempt: Attempt, action: ActionName = "") -> dict[str, object]:
+        """The ids that an event of an attempt carries; with `action`, what it is counted under as well."""
+        ids: dict[str, object] = {"task": attempt.task, "attempt": attempt.id}
+        return {**ids, "action": action, "cluster": attempt.cluster} if action else ids
 
     def note_down(self, **changes: object) -> None:
         """Write to the journal what is good to have and not needed: without it things are only found out later."""

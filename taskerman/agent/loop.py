@@ -33,6 +33,7 @@ from taskerman.ports.catalog import Catalog
 from taskerman.ports.clock import Clock
 from taskerman.ports.queue import Delivery, Queues
 from taskerman.ports.tree import Tree
+from taskerman.pulse import Pulse
 from taskerman.stopping import StopSign
 
 __all__ = ["Agent"]
@@ -72,12 +73,17 @@ class Agent:
         clock: Clock,
         emit: Listener,
         throw: Callable[[], float] = random.random,
+        pulse: Pulse | None = None,
     ) -> None:
-        """`connect` makes a new client of the tree, not yet open. `throw`: uniform in [0, 1)."""
-        kit = Kit(profile, journal, queues, names, catalog, clock, emit, throw)
+        """`connect` makes a new client of the tree, not yet open. `throw`: uniform in [0, 1). `pulse`: beaten by the
+        loop."""
+        kit = Kit(profile, journal, queues, names, catalog, clock, emit, throw, pulse or Pulse())
         self._kit = kit
+        self._pulse = kit.pulse
         self._inbox: queue.SimpleQueue[Happened] = queue.SimpleQueue()
         self._woken = threading.Event()
+        self._woken_at: float | None = None
+        self._said_counts = (0, 0)
         self._stop = StopSign()
         self._started = False
         self._holding = Holding()
@@ -133,14 +139,26 @@ class Agent:
 
     def _loop(self, once: bool, give_up_at: float) -> None:
         while not self._stop.asked:
+            self._pulse.beat()
             try:
-                wait = self._turn()
+                wait, well = self._turn(), True
             except CoordinationUnavailable as error:
-                self._kit.say("coordination_unavailable", "warning", why=str(error))
-                wait = 0.2 + 0.5 * self._kit.throw()
+                self._kit.say("coordination_unavailable", "warning", why=str(error), code=error.code)
+                wait, well = 0.2 + 0.5 * self._kit.throw(), False
+            self._say_counts()
             if once and self._done(give_up_at):
                 return
-            self._receive(min(wait, 0.5) if once else wait)
+            wait = min(wait, 0.5) if once else wait
+            self._pulse.rest(wait, well=well)
+            self._receive(wait)
+
+    def _say_counts(self) -> None:
+        """How much is in hand, when it has changed."""
+        acting = 0 if self._acting.performance is None else 1
+        counts = (max(len(self._holding.all()) - acting, 0), acting)
+        if counts != self._said_counts:
+            self._said_counts = counts
+            self._kit.say("assignments_counted", "debug", waiting=counts[0], acting=counts[1])
 
     def _done(self, give_up_at: float) -> bool:
         """Whether there is nothing to stay for. An attempt is always stayed for."""
@@ -178,6 +196,8 @@ class Agent:
     def _wake(self) -> None:
         """On the tree's thread. One pending wake is enough, however many watches fire."""
         if not self._woken.is_set():
+            if self._woken_at is None:
+                self._woken_at = self._kit.clock.monotonic()
             self._woken.set()
             self._inbox.put(_Woken())
 
@@ -207,14 +227,17 @@ class Agent:
                 return self._until(acting.performance.wake_at)
             acting.conclude(session)
         self._early.look_at_clock()
+        woken_at, self._woken_at = self._woken_at, None
         for held in self._holding.due(self._kit.clock.monotonic()):
+            self._pulse.beat()
             found = self._considering.consider(session, held)
             if found is None:
                 continue
-            if acting.begin(session, *found):
+            if acting.begin(session, *found, woken_at=woken_at):
                 held.refused = 0
                 return 0.0
             self._considering.look_again_soon(held)
+            self._woken_at = self._woken_at if woken_at is None else woken_at  # what let it go on still does
         if not self._holding.all():
             self._early.dismiss()
             return self._sessions.rest(session)

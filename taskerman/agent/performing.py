@@ -14,7 +14,7 @@ from typing import assert_never
 from taskerman.agent.assigned import Assigned, directory_of
 from taskerman.agent.attempt_files import read_result
 from taskerman.agent.child_in_hand import CHECK_TIMEOUT, ChildInHand, ChildReport, NotStarted
-from taskerman.agent.child_talk import ChildGone
+from taskerman.agent.child_talk import ChildGone, Ready
 from taskerman.agent.early import EarlyChild
 from taskerman.agent.hearing import result_signal, signal_of
 from taskerman.agent.journal import JournalledAttempt
@@ -82,6 +82,9 @@ class Performance:
                 when_lost=params.failure_args.when_lost or assigned.traits.when_lost,
             )
         )
+        self._in_phase_since = kit.clock.monotonic()
+        self.woken_at: float | None = None
+        """When the agent was told of what let it take the slots, until pre_check began; monotonic seconds."""
 
     @property
     def phase(self) -> Phase:
@@ -96,7 +99,7 @@ class Performance:
         self._state, commands = step(self._state, signal)
         if self._state.phase is not before:
             self._overdue_at = None
-            self._kit.say("phase_entered", **self._kit.ids(self.assigned.attempt), phase=self._state.phase.value)
+            self._say_phase(before)
         try:
             for command in commands:
                 if self.ending is None:
@@ -109,10 +112,26 @@ class Performance:
         if not self._child.is_of(heard) or self.ending is not None:
             return
         now = self._clock.monotonic()
+        if isinstance(heard.report, Ready) and self.phase is Phase.PRE_CHECK:
+            self._say_began(now)
         gone = isinstance(heard.report, ChildGone)
         signal = self._child_gone(now) if gone else signal_of(heard.report, now, CHECK_TIMEOUT)
         if signal is not None:
             self.tell(signal)
+
+    def _say_phase(self, before: Phase) -> None:
+        kit, now = self._kit, self._clock.monotonic()
+        ids = kit.ids(self.assigned.attempt, self.assigned.plan.task.action)
+        kit.say("phase_left", "debug", **ids, phase=before.value, s=round(now - self._in_phase_since, 6))
+        kit.say("phase_entered", **ids, phase=self._state.phase.value)
+        self._in_phase_since = now
+
+    def _say_began(self, now: float) -> None:
+        """The child has its runner and has been asked: whatever was to be done before pre_check is done."""
+        woken_at, self.woken_at = self.woken_at, None
+        took = None if woken_at is None else round(now - woken_at, 6)
+        ids = self._kit.ids(self.assigned.attempt, self.assigned.plan.task.action)
+        self._kit.say("pre_check_began", "debug", **ids, phase=self.phase.value, handover_s=took)
 
     @property
     def wake_at(self) -> float | None:
@@ -124,7 +143,7 @@ class Performance:
         now = self._clock.monotonic()
         if self._overdue_at is not None and now >= self._overdue_at:
             self._overdue_at = None
-            self._kit.say("child_overdue", "error", **self._kit.ids(self.assigned.attempt))
+            self._kit.say("child_overdue", "error", **self._kit.ids(self.assigned.attempt), phase=self.phase.value)
             self.tell(ActionLost(now))
         if self._look_at is not None and now >= self._look_at:
             self._look_at = None

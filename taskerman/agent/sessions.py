@@ -84,6 +84,7 @@ class Sessions:
     def insist(self, move: Callable[[], T]) -> T:
         """Repeat a move until somebody answers. Only asking the agent to stop ends it: then raises `Draining`."""
         while True:
+            self._kit.pulse.beat()
             try:
                 return move()
             except CoordinationUnavailable:

@@ -76,7 +76,7 @@ class Settling:
         except TaskermanError as error:
             kit.say("dead_letter_not_sent", "error", task=held.task, why=str(error))
             return False
-        kit.say("dead_letter_sent", "warning", task=held.task)
+        kit.say("dead_letter_sent", "warning", task=held.task, origin="assignment")
         return True
 
     def _still_ended(self, session: Session, held: Held, end: End) -> bool:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TypeVar
 
@@ -19,7 +20,7 @@ from kazoo.protocol.states import ZnodeStat
 
 from taskerman.adapters.zookeeper.connection import Connection
 from taskerman.adapters.zookeeper.translation import Rooted, read_error, stat_of, unknown, verdict
-from taskerman.errors import CoordinationUnavailable, UsageError
+from taskerman.errors import CoordinationUnavailable, TaskermanError, UsageError
 from taskerman.ports.tree import (
     Children,
     Committed,
@@ -55,13 +56,15 @@ class ZookeeperTree:
         answer_timeout: timedelta | None = None,
         open_timeout: timedelta = timedelta(seconds=15),
         on_request: Callable[[str], None] | None = None,
+        on_failure: Callable[[str, str], None] | None = None,
     ) -> None:
         """Not connected yet.
 
         `hosts`: `host:port,...`. `root`: everything happens below it; created on `open`. `session_timeout`: after so
         much silence the servers end the session (they may answer with another limit). `answer_timeout`: the longest
         that any one call waits, a lost connection included; the session timeout when None. `on_request`: told
-        "read" or "write" for every request sent, to count them.
+        "read" or "write" for every request sent, to count them. `on_failure`: likewise, and the code of our error,
+        for every call that got no answer or an error for one; a refused commit is an answer.
 
         Raises `UsageError`.
         """
@@ -73,6 +76,7 @@ class ZookeeperTree:
         self._session_timeout, self._open_timeout = session_timeout, open_timeout
         self._answer_s = (answer_timeout or session_timeout).total_seconds()
         self._count = on_request or (lambda kind: None)
+        self._fail = on_failure or (lambda kind, code: None)
         self._listeners: list[Callable[[Link], None]] = []
         self._life = threading.Lock()
         self._connection: Connection | None = None
@@ -119,11 +123,12 @@ class ZookeeperTree:
     # --- calls -------------------------------------------------------------------------------------------
 
     def read(self, *reads: Read) -> tuple[_Answer, ...]:
-        connection, deadline = self._reach()
-        asked = [self._ask(connection, read) for read in reads]
-        answers = tuple(answer(deadline) for answer in asked)
-        self._watch_for_appearance(connection, reads, answers, deadline)
-        return answers
+        with self._telling("read"):
+            connection, deadline = self._reach()
+            asked = [self._ask(connection, read) for read in reads]
+            answers = tuple(answer(deadline) for answer in asked)
+            self._watch_for_appearance(connection, reads, answers, deadline)
+            return answers
 
     def get(self, path: str, wake: Wake | None = None) -> Record | None:
         (answer,) = self.read(Get(path, wake))
@@ -137,6 +142,10 @@ class ZookeeperTree:
 
     def commit(self, ops: Sequence[Op]) -> Committed | Refused:
         refuse_unsendable(ops)
+        with self._telling("write"):
+            return self._commit(ops)
+
+    def _commit(self, ops: Sequence[Op]) -> Committed | Refused:
         try:
             connection, deadline = self._reach()
         except CoordinationUnavailable as error:
@@ -168,9 +177,18 @@ class ZookeeperTree:
                 raise read_error(f"create {part}", error) from error
 
     def sync(self, path: str) -> None:
-        connection, deadline = self._reach()
-        self._count("read")
-        _wait(connection.client.sync_async(self._rooted.full(path)), f"sync {path}", deadline)
+        with self._telling("read"):
+            connection, deadline = self._reach()
+            self._count("read")
+            _wait(connection.client.sync_async(self._rooted.full(path)), f"sync {path}", deadline)
+
+    @contextmanager
+    def _telling(self, kind: str) -> Iterator[None]:
+        try:
+            yield
+        except TaskermanError as error:
+            self._fail(kind, error.code)
+            raise
 
     # --- reads -------------------------------------------------------------------------------------------
 
