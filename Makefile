@@ -10,7 +10,7 @@ READY := $(VENV)/.installed
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help env services demo check format test acceptance bench load lock clean
+.PHONY: help env services demo check format test acceptance bench load docs lock clean
 
 help: ## This list
 	@echo "Taskerman: make <target>"
@@ -62,6 +62,10 @@ acceptance: env services ## Only the shipped commands against real clusters, wit
 
 bench: env services ## Measure what the README promises about speed
 	$(BIN)/python benchmarks/rolling.py
+
+docs: env ## Make anew what is made of declarations: docs/reference/metrics.md
+	$(BIN)/python -m taskerman.telemetry.reference > docs/reference/metrics.md.new
+	mv docs/reference/metrics.md.new docs/reference/metrics.md
 
 load: env services .ministack ## Measure what many nodes cost: a line of 1,000, a plan of 10,000, an agent at rest
 	$(BIN)/python benchmarks/line.py

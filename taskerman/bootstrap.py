@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from taskerman.adapters.aws import Aws
 from taskerman.adapters.clock import SystemClock
@@ -26,8 +27,12 @@ from taskerman.janitor import Janitor
 from taskerman.janitor.kit import Kit as JanitorKit
 from taskerman.model.event import Listener
 from taskerman.ports.tree import Tree
+from taskerman.pulse import Pulse
 from taskerman.router import Router
 from taskerman.settings import Loaded, Settings, load
+
+if TYPE_CHECKING:
+    from taskerman.telemetry.telling import Told
 
 __all__ = ["Connect", "open_agent", "open_desk", "open_janitor", "open_router", "read_settings", "subject_of"]
 
@@ -65,11 +70,13 @@ def open_desk(settings: Settings, *, connect: Connect | None = None) -> Iterator
 
 
 @contextmanager
-def open_router(settings: Settings, emit: Listener, *, connect: Connect | None = None) -> Iterator[Router]:
+def open_router(
+    settings: Settings, emit: Listener, *, connect: Connect | None = None, told: Told | None = None
+) -> Iterator[Router]:
     """A router; it connects when it runs, and waits for ZooKeeper as long as it must."""
     with ExitStack() as closing:
-        aws = _aws(closing)
-        tree = _connect(settings, connect, _A_DAEMON_WAITS)()
+        aws = _aws(closing, told)
+        tree = _connect(settings, connect, _A_DAEMON_WAITS, told)()
         closing.callback(tree.close)
         yield Router(
             RouterMoves(tree),
@@ -80,15 +87,18 @@ def open_router(settings: Settings, emit: Listener, *, connect: Connect | None =
             clock=SystemClock(),
             emit=emit,
             guard=settings.guard,
+            pulse=told.pulse if told else None,
         )
 
 
 @contextmanager
-def open_janitor(settings: Settings, emit: Listener, *, connect: Connect | None = None) -> Iterator[Janitor]:
+def open_janitor(
+    settings: Settings, emit: Listener, *, connect: Connect | None = None, told: Told | None = None
+) -> Iterator[Janitor]:
     """A janitor; it connects when it runs, and waits for ZooKeeper as long as it must."""
     with ExitStack() as closing:
-        aws = _aws(closing)
-        tree = _connect(settings, connect, _A_DAEMON_WAITS)()
+        aws = _aws(closing, told)
+        tree = _connect(settings, connect, _A_DAEMON_WAITS, told)()
         closing.callback(tree.close)
         kit = JanitorKit(
             tree=tree,
@@ -100,29 +110,33 @@ def open_janitor(settings: Settings, emit: Listener, *, connect: Connect | None 
             emit=emit,
             upkeep=settings.janitor,
             by=f"janitor@{socket.gethostname()}:{os.getpid()}",
+            pulse=told.pulse if told else Pulse(),
         )
         yield Janitor(kit)
 
 
 @contextmanager
-def open_agent(settings: Settings, emit: Listener, *, connect: Connect | None = None) -> Iterator[Agent]:
+def open_agent(
+    settings: Settings, emit: Listener, *, connect: Connect | None = None, told: Told | None = None
+) -> Iterator[Agent]:
     """The agent of this node, with its journal locked; it connects when it has work.
 
     Raises `UsageError` when the settings do not say which node this is, `LockedByAnother`, `StopNow`.
     """
     profile = _profile(settings)
     with ExitStack() as closing:
-        aws = _aws(closing)
+        aws = _aws(closing, told)
         journal = closing.enter_context(JournalFile(settings.state_dir, profile.node))
         yield Agent(
             profile,
             journal,
-            connect=_connect(settings, connect, _A_DAEMON_WAITS),
+            connect=_connect(settings, connect, _A_DAEMON_WAITS, told),
             queues=_queues(settings, aws),
             names=settings.queue_names,
             catalog=InstalledRunners(),
             clock=SystemClock(),
             emit=emit,
+            pulse=told.pulse if told else None,
         )
 
 
@@ -132,8 +146,9 @@ def subject_of(loaded: Loaded) -> Subject:
     return Subject(node=settings.node_id, clusters=settings.clusters, actions=settings.actions, unknown=loaded.unknown)
 
 
-def _aws(closing: ExitStack) -> Aws:
-    aws = Aws()
+def _aws(closing: ExitStack, told: Told | None = None) -> Aws:
+    metrics = told.metrics if told else None
+    aws = Aws(on_request=metrics.aws_sent, on_failure=metrics.aws_failed) if metrics else Aws()
     closing.callback(aws.close)
     return aws
 
@@ -147,13 +162,16 @@ def _discoveries(settings: Settings, aws: Aws) -> dict[str, Ec2Discovery]:
     return {"aws_tags": Ec2Discovery(aws, cluster_tag=settings.cluster_tag)}
 
 
-def _connect(settings: Settings, connect: Connect | None, patience: timedelta) -> Connect:
+def _connect(settings: Settings, connect: Connect | None, patience: timedelta, told: Told | None = None) -> Connect:
+    metrics = told.metrics if told else None
     return connect or (
         lambda: ZookeeperTree(
             settings.zookeeper_hosts,
             root=settings.zookeeper_root,
             session_timeout=settings.zookeeper_session,
             open_timeout=patience,
+            on_request=metrics.zookeeper_sent if metrics else None,
+            on_failure=metrics.zookeeper_failed if metrics else None,
         )
     )
 

@@ -16,9 +16,12 @@ __all__ = ["Pulse"]
 class Pulse:
     """Beaten by one loop, read by anybody. Times are monotonic seconds, but for `last_success`."""
 
-    def __init__(self, *, monotonic: Callable[[], float] = time.monotonic, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, *, monotonic: Callable[[], float] = time.monotonic, now: Callable[[], float] = time.time
+    ) -> None:
         """`now`: Unix time."""
-        self._monotonic = monotonic
+        self.clock = monotonic
+        """Seconds, on the clock by which it is judged."""
         self._now = now
         self._due = monotonic()
         self._began: float | None = None
@@ -32,13 +35,13 @@ class Pulse:
     def beat(self) -> None:
         """The loop does something now: a turn begins, or a long one gets on. Call it at least once in every call that
         may take long, and in every loop that may go on for long."""
-        self._due = self._monotonic()
+        self._due = self.clock()
         if self._began is None:
             self._began = self._due
 
     def pause(self, seconds: float) -> None:
         """Nothing is to be done for `seconds`: in the middle of a turn, a long poll for instance."""
-        now = self._monotonic()
+        now = self.clock()
         if self._began is not None:
             self.busy_s += now - self._began
             self._began = None
@@ -54,4 +57,4 @@ class Pulse:
     @property
     def lag(self) -> float:
         """For how many seconds the loop has not moved although it should have; 0 when it is in time."""
-        return max(self._monotonic() - self._due, 0.0)
+        return max(self.clock() - self._due, 0.0)

@@ -96,7 +96,10 @@ class Settings(BaseSettings):
         None, description="the .prom file in which `agent --once` leaves its metrics for node_exporter"
     )
     watchdog_s: float = Field(
-        300, gt=0, le=86400, description="a daemon whose loop hangs for so long ends itself, to be started anew, seconds"
+        300,
+        gt=0,
+        le=86400,
+        description="a daemon whose loop hangs for so long ends itself, to be started anew, seconds",
     )
     retry_backoff_s: float = Field(30, gt=0, le=86400, description="the first wait after a failed attempt, seconds")
     deferral_s: float = Field(30, gt=0, le=86400, description="the wait after a pre-check that said wait, seconds")

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from taskerman.model.event import Listener
     from taskerman.settings import Settings
+    from taskerman.telemetry.declarations import Role
+    from taskerman.telemetry.telling import Told
 
 __all__ = ["agent", "demo", "janitor", "router"]
 
@@ -22,7 +23,7 @@ def router() -> None:
     from taskerman import bootstrap  # noqa: PLC0415
 
     settings = bootstrap.read_settings().settings
-    with _logging(settings) as emit, bootstrap.open_router(settings, emit) as daemon:
+    with _telling("router", settings) as told, bootstrap.open_router(settings, told.emit, told=told) as daemon:
         _stop_on_signals(daemon.stop)
         daemon.run()
 
@@ -39,7 +40,10 @@ def agent(
 
     settings = bootstrap.read_settings().settings
     try:
-        with _logging(settings) as emit, bootstrap.open_agent(settings, emit) as daemon:
+        with (
+            _telling("agent", settings, once=once) as told,
+            bootstrap.open_agent(settings, told.emit, told=told) as daemon,
+        ):
             _stop_on_signals(daemon.stop)
             daemon.run(once=once, max_wait=timedelta(seconds=max_wait))
     except LockedByAnother as error:
@@ -55,7 +59,10 @@ def janitor(
     from taskerman import bootstrap  # noqa: PLC0415
 
     settings = bootstrap.read_settings().settings
-    with _logging(settings) as emit, bootstrap.open_janitor(settings, emit) as daemon:
+    with (
+        _telling("janitor", settings, once=once) as told,
+        bootstrap.open_janitor(settings, told.emit, told=told) as daemon,
+    ):
         if not once:
             _stop_on_signals(daemon.stop)
             daemon.run()
@@ -75,18 +82,21 @@ def demo(
 
 
 @contextmanager
-def _logging(settings: Settings) -> Iterator[Listener]:
-    """Events, and what the libraries say, as lines on standard error."""
-    import logging  # noqa: PLC0415
+def _telling(role: Role, settings: Settings, *, once: bool = False) -> Iterator[Told]:
+    """Log, metrics and watchdog of this process. With `once` metrics are left in a file: nobody could ask in time."""
+    from datetime import timedelta  # noqa: PLC0415
 
-    from taskerman.telemetry.logging import log_libraries, log_listener  # noqa: PLC0415
+    from taskerman.telemetry.telling import telling  # noqa: PLC0415
 
-    emit = log_listener(settings.log_format, settings.log_level)
-    handler = log_libraries(emit)
-    try:
-        yield emit
-    finally:
-        logging.getLogger().removeHandler(handler)
+    with telling(
+        role,
+        form=settings.log_format,
+        level=settings.log_level,
+        address=None if once else settings.metrics_at,
+        file=settings.metrics_file if once else None,
+        watchdog=timedelta(seconds=settings.watchdog_s),
+    ) as told:
+        yield told
 
 
 def _stop_on_signals(stop: Callable[[], None]) -> None:

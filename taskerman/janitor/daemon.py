@@ -52,14 +52,17 @@ class Janitor:
         """Keep house until `stop`."""
         self._kit.say("janitor_started", by=self._kit.by)
         while not self._stop.asked:
+            self._kit.pulse.beat()
             try:
-                leads = self.turn()
-                self._stop.wait(self._rest_s() if leads else min(_STAND_BY_S, self._kit.upkeep.turn_s))
+                leads, well = self.turn(), True
+                wait = self._rest_s() if leads else min(_STAND_BY_S, self._kit.upkeep.turn_s)
             except StopNow:
                 raise
             except TaskermanError as error:
                 self._kit.say("janitor_waits", "warning", why=str(error), code=error.code)
-                self._stop.wait(0.5 + self._throw())
+                wait, well = 0.5 + self._throw(), False
+            self._kit.pulse.rest(wait, well=well)
+            self._stop.wait(wait)
         self._resign()
         self._kit.say("janitor_stopped")
 
@@ -68,8 +71,11 @@ class Janitor:
 
         Raises `CoordinationUnavailable`, `StopNow`.
         """
+        self._kit.pulse.beat()
         try:
-            return self.turn()
+            led = self.turn()
+            self._kit.pulse.rest(0)
+            return led
         finally:
             self._resign()
 
@@ -98,6 +104,7 @@ class Janitor:
         return True
 
     def _do(self, chore: Chore, turn: Turn) -> None:
+        self._kit.pulse.beat()
         try:
             chore.do(turn)
         except (CoordinationUnavailable, StopNow):

@@ -20,6 +20,7 @@ from taskerman.ports.discovery import Discovery
 from taskerman.ports.history import History
 from taskerman.ports.queue import Queues
 from taskerman.ports.tree import Tree
+from taskerman.pulse import Pulse
 
 __all__ = ["Chore", "Kit", "Turn"]
 
@@ -60,7 +61,7 @@ class Chore(Protocol):
 @dataclass(frozen=True, slots=True)
 class Kit:
     """Handed to every chore. `history` None: there is none, so nothing is put away. `discoveries`: by the name that a
-    document's `discovery` gives."""
+    document's `discovery` gives. `pulse`: to be beaten by whatever goes on for long."""
 
     tree: Tree
     queues: Queues
@@ -71,6 +72,7 @@ class Kit:
     emit: Listener
     upkeep: Upkeep
     by: str
+    pulse: Pulse = field(default_factory=Pulse)
     _plans: dict[TaskId, Plan] = field(default_factory=dict)
 
     def say(self, name: str, level: str = "info", /, **fields: object) -> None:
@@ -83,6 +85,7 @@ class Kit:
         Raises only what fails for all: `CoordinationUnavailable`, `StopNow`.
         """
         for thing in things:
+            self.pulse.beat()
             try:
                 do(thing)
             except (CoordinationUnavailable, StopNow):

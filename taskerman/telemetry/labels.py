@@ -12,6 +12,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from taskerman.errors import TaskermanError
 from taskerman.model.attempt import Phase
 from taskerman.model.ids import ID
 from taskerman.model.outcome import Outcome
@@ -47,13 +48,17 @@ def _closed(name: str, about: str, values: Sequence[str]) -> Label:
     return Label(name, about, values=frozenset(values))
 
 
+def _codes(kind: type[TaskermanError]) -> set[str]:
+    return {kind.code}.union(*map(_codes, kind.__subclasses__()))
+
+
 LABELS: Mapping[str, Label] = {
     label.name: label
     for label in (
         _open("action", "the action, `runner:operation`", rf"{ID}:{ID}", 50),
         _open("cluster", "the cluster, `kind:name`", rf"{ID}:{ID}", 200),
         _open("scope", "the scope: a cluster, or a named one", rf"{ID}(:{ID})?", 300),
-        _open("code", "the error's code", r"E(-[A-Z0-9]+){1,3}", 60),
+        _closed("code", "the error's code", sorted(_codes(TaskermanError))),
         _open("aws_code", "the code of AWS's refusal, or the kind of error that came instead of an answer",
               r"[A-Z][A-Za-z]*(\.[A-Z][A-Za-z]*)*|[45][0-9][0-9]", 60),
         _open("operation", "the operation of AWS's interface, such as `ReceiveMessage`", r"[A-Z][A-Za-z]{2,40}", 40),

@@ -69,7 +69,7 @@ class _Server(ThreadingHTTPServer):
     def server_bind(self) -> None:
         """Without the look-up of our own name, which the base class does and which may take long."""
         socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = self.server_address[:2]
+        self.server_name, self.server_port = "", self.server_address[1]
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Who asks for metrics and goes away is nobody's concern; the base class would print a traceback."""

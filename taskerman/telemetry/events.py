@@ -1,0 +1,91 @@
+"""Every event that there is, with its fields and how a person should take it. The reference is made of this.
+
+An event is in the past tense, or says how things stand. Whoever emits a new one declares it here: a test compares the
+code with this table, in both directions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["EVENTS", "Declared"]
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """`levels`: those with which it comes. `fields`: those that it may have."""
+
+    name: str
+    about: str
+    fields: tuple[str, ...] = ()
+    levels: tuple[str, ...] = ("info",)
+
+
+def _event(name: str, about: str, fields: str = "", levels: str = "info") -> Declared:
+    return Declared(name, about, tuple(fields.split()), tuple(levels.split()))
+
+
+_ATTEMPT = "node task attempt action cluster phase"
+
+EVENTS: tuple[Declared, ...] = (
+    # --- an agent
+    _event("agent_started", "The agent runs; it connects when it has work.", "node clusters"),
+    _event("agent_ready", "It has become the node's one incarnation.", "node epoch"),
+    _event("agent_stopped", "It has ended in order.", "node"),
+    _event("coordination_unavailable", "ZooKeeper did not answer; it is asked again.", "node why code", "warning"),
+    _event("assignments_counted", "How many assignments are in hand, when that has changed.", "node waiting acting",
+           "debug"),
+    _event("assignment_waits", "Why an assignment waits, when that has changed.", "node task cluster reason why",
+           "debug"),
+    _event("assignment_left", "The task is over for this node; nothing is left to do.", "node task"),
+    _event("assignment_settled", "The recorded end was announced where it must be, and the messages are deleted.",
+           "node task outcome"),
+    _event("assignment_stuck", "What is recorded of it cannot be read or done; the others go on.",
+           "node task why code", "error"),
+    _event("attempt_taken", "The slots are taken; the attempt begins.", f"{_ATTEMPT} k"),
+    _event("attempt_adopted", "An attempt of an earlier agent was taken over.", _ATTEMPT, "warning"),
+    _event("phase_entered", "The attempt came into a phase.", _ATTEMPT),
+    _event("phase_left", "It left one, after so many seconds.", f"{_ATTEMPT} s", "debug"),
+    _event("pre_check_began", "The child has its runner and was asked; handover_s: seconds since the agent was told of "
+           "what let it begin, where something told it.", f"{_ATTEMPT} handover_s", "debug"),
+    _event("attempt_ended", "The end is recorded.", f"{_ATTEMPT} outcome reason", "info error"),
+    _event("end_not_recorded", "The agent stops with an end that is only in its journal; the next one records it.",
+           "node why", "warning"),
+    _event("child_not_prepared", "A child could not be started early; the attempt will start one.", "node task why",
+           "warning"),
+    _event("child_overdue", "The child is past its last deadline and silent; it is taken for hung.", _ATTEMPT, "error"),
+    _event("journal_not_written", "The disk refused what is good to have and not needed.", "node why", "error"),
+    _event("doorbell_unreadable", "A message is no doorbell of this node; it was deleted.", "node body", "warning"),
+    _event("doorbell_without_plan", "A doorbell's task was never planned; it was deleted.", "node task", "warning"),
+    _event("doorbell_of_another_plan", "A doorbell carries another hash than the plan; it was deleted.", "node task",
+           "warning"),
+    _event("ack_failed", "A message could not be deleted; it comes back, to the same end.", "queue why", "warning"),
+    _event("receive_failed", "The node's queue could not be read; it is read again.", "queue why", "warning"),
+    _event("extend_failed", "A loan could not be extended; the message may come twice.", "queue why", "warning"),
+    _event("queue_not_created", "The node has no queue and it could not be made.", "queue why", "error"),
+    _event("dead_letter_sent", "A dead letter was announced.", "node task sha256 origin", "warning"),
+    _event("dead_letter_not_sent", "It could not be; it is tried again.", "node task why", "error"),
+    # --- a router
+    _event("router_started", "The router runs.", "queue"),
+    _event("router_stopped", "It has ended in order."),
+    _event("router_waits", "Something did not answer; the router goes on in a moment.", "why code", "warning"),
+    _event("document_received", "A task document came, so many seconds after it was sent.", "queue age_s", "debug"),
+    _event("cluster_discovered", "Discovery answered.", "task cluster discovery nodes s"),
+    _event("task_planned", "The plan is written.", "task cluster action nodes cap"),
+    _event("task_parked", "The plan waits until a person approves it.", "task cluster why", "warning"),
+    _event("task_routed", "Every node without an end was rung.", "task cluster"),
+    _event("document_waits", "It cannot be judged now and was given back to the queue.", "task why code s",
+           "warning error"),
+    _event("document_refused", "It can never be accepted: recorded, announced, deleted.", "task code why", "error"),
+    _event("requeue_failed", "A message could not be given back; its loan runs out by itself.", "queue why",
+           "warning"),
+    _event("task_closed", "All its nodes have ended.", "task"),
+    _event("sweep_failed", "A record of an open task cannot be read.", "why", "error"),
+    # --- every daemon
+    _event("library_said", "A library beneath had something to say.", "logger text why", "debug info warning error"),
+    _event("loop_hung", "The daemon's loop does not move; the process ends itself.", "lag_s", "error"),
+    _event("metrics_served", "Metrics can be read at this address.", "address"),
+    _event("metrics_not_served", "The address cannot be used; the daemon goes on without.", "address why", "error"),
+    _event("metrics_not_written", "The metrics' file cannot be written.", "path why", "error"),
+)  # fmt: skip
+"""In the order of the reference."""
