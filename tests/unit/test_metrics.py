@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from itertools import pairwise
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -21,6 +22,7 @@ from taskerman.telemetry.declarations import METRICS, Metric, Role
 from taskerman.telemetry.events import EVENTS
 from taskerman.telemetry.labels import LABELS, OTHER, Bounds
 from taskerman.telemetry.metrics import Metrics
+from taskerman.telemetry.reference import page
 
 ATTEMPT = {
     "node": "i-1",
@@ -228,3 +230,8 @@ def test_nobody_pays_for_metrics_that_nobody_asked_for() -> None:
         "sys.exit('prometheus_client' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL, timeout=60)
+
+
+def test_the_reference_is_current() -> None:
+    written = (Path(__file__).parents[2] / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
+    assert written == page(), "make it anew: make docs"
