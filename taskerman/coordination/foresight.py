@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
-from taskerman.ports.tree import Children, Get, Names, Read, Record, Stat, Tree, Wake
+from taskerman.ports.tree import Children, Get, Names, Read, Reader, Record, Stat, Wake
 
 __all__ = ["Foresight", "Reads"]
 
@@ -22,14 +22,14 @@ _MOST = 64
 class Reads:
     """One look's reads: answered from what was asked ahead, each answer once, else by the tree."""
 
-    def __init__(self, tree: Tree, ahead: Sequence[Read]) -> None:
+    def __init__(self, tree: Reader, ahead: Sequence[Read]) -> None:
         """Asks for `ahead`, in one trip. Raises `CoordinationUnavailable`."""
         self._tree = tree
         self._answers: dict[Read, Answer] = dict(zip(ahead, tree.read(*ahead), strict=True)) if ahead else {}
         self.asked: dict[Read, None] = {}
 
     def read(self, *reads: Read) -> tuple[Answer, ...]:
-        """See `Tree.read`; one trip at most."""
+        """See `Reader.read`."""
         self.asked.update(dict.fromkeys(reads))
         missing = list(dict.fromkeys(read for read in reads if read not in self._answers))
         if missing:
@@ -40,13 +40,13 @@ class Reads:
         return found
 
     def get(self, path: str, wake: Wake | None = None) -> Record | None:
-        """See `Tree.get`."""
+        """See `Reader.get`."""
         (answer,) = self.read(Get(path, wake))
         assert answer is None or isinstance(answer, Record)
         return answer
 
     def children(self, path: str, wake: Wake | None = None) -> Names | None:
-        """See `Tree.children`."""
+        """See `Reader.children`."""
         (answer,) = self.read(Children(path, wake))
         assert answer is None or isinstance(answer, Names)
         return answer
@@ -55,7 +55,7 @@ class Reads:
 class Foresight:
     """What the looks at each subject asked for last time. Used from one thread."""
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: Reader) -> None:
         """`tree`: where the looks are made."""
         self._tree = tree
         self._questions: dict[Hashable, Sequence[Read]] = {}

@@ -19,7 +19,7 @@ from taskerman.model.ids import ClusterName, TaskId
 from taskerman.model.plan import ClusterRecord, Lane, OpenTask
 from taskerman.model.task import TaskControl
 from taskerman.policy.admission import ClusterSeen, LaneAhead, Snapshot, gate
-from taskerman.ports.tree import Children, Get, Names, Read, Tree, Wake
+from taskerman.ports.tree import Children, Get, Names, Read, Reader, Wake
 
 __all__ = ["Headers", "LaneBefore", "lanes_ahead", "lanes_before", "see_clusters"]
 
@@ -37,7 +37,7 @@ class LaneBefore:
 
 
 def lanes_before(
-    tree: Tree, open_names: Mapping[ClusterName, Names], task: TaskId, headers: Headers
+    tree: Reader, open_names: Mapping[ClusterName, Names], task: TaskId, headers: Headers
 ) -> tuple[LaneBefore, ...]:
     """The lanes that stand before `task`, in their order. `open_names`: what was read of each of its clusters."""
     paths = {
@@ -66,7 +66,7 @@ def lanes_before(
     return tuple(found.values())
 
 
-def see_clusters(tree: Tree, names: Iterable[ClusterName], wake: Wake | None) -> dict[ClusterName, ClusterSeen]:
+def see_clusters(tree: Reader, names: Iterable[ClusterName], wake: Wake | None) -> dict[ClusterName, ClusterSeen]:
     """What stands in these clusters' scopes, and their records, for whoever takes nothing there."""
     wanted = list(dict.fromkeys(names))
     reads: list[Read] = []
@@ -85,7 +85,7 @@ def see_clusters(tree: Tree, names: Iterable[ClusterName], wake: Wake | None) ->
 
 
 def lanes_ahead(
-    tree: Tree,
+    tree: Reader,
     before: tuple[LaneBefore, ...],
     holds: tuple[Hold, ...],
     mine: Mapping[ClusterName, ClusterSeen],

@@ -13,8 +13,9 @@ from enum import Enum, auto
 
 from taskerman.coordination import layout
 from taskerman.coordination.answers import as_names, as_record
+from taskerman.coordination.foresight import Foresight
 from taskerman.coordination.incarnation import Incarnation
-from taskerman.coordination.snapshot import Around, snapshot_of, survey
+from taskerman.coordination.snapshot import Around, snapshot_of, survey, survey_reads
 from taskerman.errors import AnswerUnknown, Fenced
 from taskerman.model.assignment import Progress
 from taskerman.model.attempt import NodeRecord
@@ -23,7 +24,7 @@ from taskerman.model.outcome import End
 from taskerman.model.plan import OpenTask, Plan, PlannedNode
 from taskerman.model.task import TaskControl, TaskState
 from taskerman.policy.admission import Reason, Snapshot, Waiting, admit
-from taskerman.ports.tree import Check, Children, Committed, Create, Delete, Exists, Get, Names, Op, Tree, Wake
+from taskerman.ports.tree import Check, Children, Committed, Create, Delete, Exists, Get, Names, Op, Read, Tree, Wake
 
 __all__ = ["Ended", "Left", "Line", "Over", "Ready", "Standing"]
 
@@ -84,6 +85,8 @@ class Line(Incarnation):
         self._session: int | None = None
         self._owes_fence = False
         self._headers: dict[str, OpenTask] = {}
+        self._foresight = Foresight(tree)
+        self._soon: dict[TaskId, tuple[Read, ...]] = {}
 
     def plan(self, task: TaskId) -> Plan | None:
         """The plan of `task`; None only after a sync: there was none."""
@@ -120,8 +123,9 @@ class Line(Incarnation):
         if planned is None:
             return Left()
         lane = layout.line(task, planned.lane)
-        end, ctl, progress, record, line = self.tree.read(
-            Get(layout.end(task, self.node), wake),
+        reads = self._foresight.look(task, also=self._soon.pop(task, ()))
+        ended, ctl, progress, record, line = reads.read(
+            Exists(layout.end(task, self.node), wake),
             Get(layout.control(task), wake),
             Get(layout.progress(task, self.node)),
             Get(layout.node(self.node), wake),
@@ -129,7 +133,7 @@ class Line(Incarnation):
         )
         names = as_names(line)
         own = [f"{lane}/{name}" for name in (names.names if names else ()) if name.endswith(_own_end(planned))]
-        if (found_end := as_record(end)) is not None:
+        if ended is not None and (found_end := self.tree.get(layout.end(task, self.node))) is not None:
             self.leave(task, own)
             return Ended(layout.decode(End, found_end, layout.end(task, self.node)), found_end.stat.version)
         found_ctl, found_progress, found_record = as_record(ctl), as_record(progress), as_record(record)
@@ -162,11 +166,17 @@ class Line(Incarnation):
         if place > plan.cap:
             # When that one goes, no more than one wave stands before us: the time to get ready. Nobody else tells.
             watched.append(Exists(f"{lane}/{names.names[place - plan.cap]}", wake))
-        if not all(self.tree.read(*watched)):
+        there = all(reads.read(*watched))
+        self._foresight.remember(task, reads)
+        if not there:
             return None
+        if place == 1:
+            # Whoever is the head next looks around: what it will ask then, it asks in the same breath.
+            self._soon[task] = survey_reads(planned, self.record, wake)
         if place:
             return Waiting(Reason.PLACE, f"{place} of the task's nodes stand before it in the line.", place=place)
-        around = survey(self.tree, plan, planned, self.record, now, wake=wake, headers=self._headers)
+        around = survey(reads, plan, planned, self.record, now, wake=wake, headers=self._headers)
+        self._foresight.remember(task, reads)
         seen = snapshot_of(
             plan, planned, control=control, record=self.record, progress=progress_now, place=place, around=around
         )
@@ -194,6 +204,8 @@ class Line(Incarnation):
         for path in sorted({*seen, *(path for path, of in self._entries.items() if of == task)}):
             self.tree.commit([Delete(path)])
             self._entries.pop(path, None)
+        self._foresight.forget(task)
+        self._soon.pop(task, None)
 
     def _over(self, plan: Plan, control: TaskControl, now: datetime) -> Over | Left | None:
         if control.state is TaskState.CLOSING:

@@ -21,9 +21,9 @@ from taskerman.model.outcome import End, Outcome
 from taskerman.model.plan import ClusterRecord, Plan, PlannedNode
 from taskerman.model.task import TaskControl
 from taskerman.policy.admission import ClusterSeen, LaneAhead, Snapshot
-from taskerman.ports.tree import Children, Get, Names, Read, Record, Tree, Wake
+from taskerman.ports.tree import Children, Get, Names, Read, Reader, Record, Wake
 
-__all__ = ["Around", "ClusterRead", "as_names", "as_record", "read_snapshot", "snapshot_of", "survey"]
+__all__ = ["Around", "ClusterRead", "as_names", "as_record", "read_snapshot", "snapshot_of", "survey", "survey_reads"]
 
 _NOT_THERE = -2
 """The version of a record that is not there: no commit that carries it passes."""
@@ -58,7 +58,7 @@ class Around:
 
 
 def survey(
-    tree: Tree,
+    tree: Reader,
     plan: Plan,
     planned: PlannedNode,
     record: NodeRecord,
@@ -73,16 +73,8 @@ def survey(
     `hypothetical`: the plan is not written; a cluster without a record counts as empty, and no take rests on it. Else
     such a cluster raises `TaskUnknown`.
     """
-    kept = [scope for scope in record.kept if is_cluster(scope) and scope not in planned.scopes]
-    names = [*planned.clusters, *kept]
-    reads: list[Read] = [Get(layout.CONTROL, wake)]
-    for name in names:
-        reads += (
-            Get(layout.cluster(name), wake),
-            Children(layout.scope(name), wake),
-            Children(layout.open_tasks(name), wake),
-        )
-    control, *answers = tree.read(*reads)
+    names = _clusters_around(planned, record)
+    control, *answers = tree.read(*survey_reads(planned, record, wake))
     installation = layout.check_layout(as_record(control))
     assert isinstance(control, Record)
     clusters: list[ClusterRead] = []
@@ -112,6 +104,24 @@ def survey(
         clusters=tuple(clusters),
         ahead=lanes_ahead(tree, before, installation.holds, mine, now, wake),
     )
+
+
+def survey_reads(planned: PlannedNode, record: NodeRecord, wake: Wake | None) -> tuple[Read, ...]:
+    """What `survey` asks for first."""
+    reads: list[Read] = [Get(layout.CONTROL, wake)]
+    for name in _clusters_around(planned, record):
+        reads += (
+            Get(layout.cluster(name), wake),
+            Children(layout.scope(name), wake),
+            Children(layout.open_tasks(name), wake),
+        )
+    return tuple(reads)
+
+
+def _clusters_around(planned: PlannedNode, record: NodeRecord) -> list[ClusterName]:
+    """The clusters of the assignment, and then those in which its node keeps a slot."""
+    kept = [scope for scope in record.kept if is_cluster(scope) and scope not in planned.scopes]
+    return [*planned.clusters, *kept]
 
 
 def snapshot_of(
@@ -148,7 +158,7 @@ def snapshot_of(
     )
 
 
-def read_snapshot(tree: Tree, plan: Plan, node: NodeId, now: datetime) -> Snapshot:
+def read_snapshot(tree: Reader, plan: Plan, node: NodeId, now: datetime) -> Snapshot:
     """What admission decides on for one assignment, read without taking part. Raises `TaskUnknown`."""
     task = plan.task.task_id
     planned = plan.node(node)

@@ -38,6 +38,7 @@ __all__ = [
     "Names",
     "Op",
     "Read",
+    "Reader",
     "Record",
     "Refusal",
     "Refused",
@@ -233,7 +234,27 @@ class Link(Enum):
     ENDED = "ended"  # the session is gone, and all its ephemeral records will be; also before `open`, after `close`
 
 
-class Tree(Protocol):
+class Reader(Protocol):
+    """What can be asked: a `Tree`, or what stands before one for the length of a look."""
+
+    def read(self, *reads: Read) -> tuple[Record | Stat | Names | None, ...]:
+        """Answer all reads, in order. They are not one snapshot: each may see a later state than the one before.
+
+        One trip, whatever their number (and one more when a watched `Get` finds nothing). While the link is down it
+        waits for it, within the call's timeout. Raises `CoordinationUnavailable` when any of them gets no answer.
+        """
+        ...
+
+    def get(self, path: str, wake: Wake | None = None) -> Record | None:
+        """`read(Get(path, wake))`."""
+        ...
+
+    def children(self, path: str, wake: Wake | None = None) -> Names | None:
+        """`read(Children(path, wake))`."""
+        ...
+
+
+class Tree(Reader, Protocol):
     """One client of the tree. Safe to use from several threads; reads and commits of one thread keep their order."""
 
     def open(self) -> None:
@@ -262,22 +283,6 @@ class Tree(Protocol):
 
         A lost session shows as ENDED and then, when the client has got itself a new one, UP.
         """
-        ...
-
-    def read(self, *reads: Read) -> tuple[Record | Stat | Names | None, ...]:
-        """Answer all reads, in order. They are not one snapshot: each may see a later state than the one before.
-
-        One trip, whatever their number (and one more when a watched `Get` finds nothing). While the link is down it
-        waits for it, within the call's timeout. Raises `CoordinationUnavailable` when any of them gets no answer.
-        """
-        ...
-
-    def get(self, path: str, wake: Wake | None = None) -> Record | None:
-        """`read(Get(path, wake))`."""
-        ...
-
-    def children(self, path: str, wake: Wake | None = None) -> Names | None:
-        """`read(Children(path, wake))`."""
         ...
 
     def commit(self, ops: Sequence[Op]) -> Committed | Refused:

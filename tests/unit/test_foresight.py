@@ -40,7 +40,7 @@ def trips(tree: MemoryTree, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Read,
 def look(foresight: Foresight, *questions: Read) -> list[object]:
     """One question after the other, as a look does whose next question depends on the last answer."""
     reads = foresight.look("t")
-    answers = [answer for question in questions for answer in reads.read(question)]
+    answers: list[object] = [answer for question in questions for answer in reads.read(question)]
     foresight.remember("t", reads)
     return answers
 
