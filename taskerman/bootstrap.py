@@ -111,6 +111,7 @@ def open_janitor(
             upkeep=settings.janitor,
             by=f"janitor@{socket.gethostname()}:{os.getpid()}",
             pulse=told.pulse if told else Pulse(),
+            counts=told is not None and told.metrics is not None,
         )
         yield Janitor(kit)
 

@@ -13,6 +13,7 @@ from datetime import timedelta
 from taskerman.coordination import layout
 from taskerman.coordination.leading import Leadership, Leading
 from taskerman.errors import CoordinationUnavailable, StopNow, TaskermanError
+from taskerman.janitor.counting import Counting
 from taskerman.janitor.keeping_time import Closing, Expiring, LiftingHolds
 from taskerman.janitor.kit import Chore, Kit, Turn
 from taskerman.janitor.ringing_again import RingingAgain
@@ -38,6 +39,7 @@ class Janitor:
             Expiring(kit),
             Closing(kit),
             RingingAgain(kit),
+            *([Counting(kit)] if kit.counts else []),
         )
         self._done_at: dict[str, float] = {}
         self._term = 0

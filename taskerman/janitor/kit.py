@@ -61,7 +61,8 @@ class Chore(Protocol):
 @dataclass(frozen=True, slots=True)
 class Kit:
     """Handed to every chore. `history` None: there is none, so nothing is put away. `discoveries`: by the name that a
-    document's `discovery` gives. `pulse`: to be beaten by whatever goes on for long."""
+    document's `discovery` gives. `pulse`: to be beaten by whatever goes on for long. `counts`: whether
+    anybody wants the installation counted."""
 
     tree: Tree
     queues: Queues
@@ -73,6 +74,7 @@ class Kit:
     upkeep: Upkeep
     by: str
     pulse: Pulse = field(default_factory=Pulse)
+    counts: bool = True
     _plans: dict[TaskId, Plan] = field(default_factory=dict)
 
     def say(self, name: str, level: str = "info", /, **fields: object) -> None:

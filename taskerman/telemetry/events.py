@@ -96,6 +96,10 @@ EVENTS: tuple[Declared, ...] = (
     _event("task_expired", "not_after has passed: nothing of the task begins any more.", "task cluster", "warning"),
     _event("rung_again", "The nodes of an open task without an end were rung again.", "task nodes unreached",
            "info warning"),
+    _event("installation_counted", "The census: for each number its rows, for metrics.",
+           "open_tasks nodes_without_end nodes_in_line failed_nodes oldest_open_task_seconds slots breaker_open holds "
+           "dead_letters_open oldest_dead_letter_seconds counted_timestamp_seconds queue_messages", "debug"),
+    _event("queue_not_counted", "The transport did not say how much is in a queue.", "queue why", "warning"),
     # --- every daemon
     _event("library_said", "A library beneath had something to say.", "logger text why", "debug info warning error"),
     _event("loop_hung", "The daemon's loop does not move; the process ends itself.", "lag_s", "error"),
