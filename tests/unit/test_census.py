@@ -98,7 +98,7 @@ def test_a_dead_letter_is_open_until_a_person_settles_it_also_when_it_comes_agai
     count = Counter(fleet)
 
     def open_now() -> object:
-        return dict(count("t-1")["dead_letters_open"])["assignment"]  # type: ignore[arg-type]
+        return count("t-1")["dead_letters_open"][0][1]
 
     fleet.do("t-1", "i-1", Outcome.FAILED, retry=False)
     fleet.do("t-1", "i-2", Outcome.FAILED, retry=False)
@@ -110,6 +110,9 @@ def test_a_dead_letter_is_open_until_a_person_settles_it_also_when_it_comes_agai
     assert open_now() == 0
     fleet.do("t-1", "i-1", Outcome.FAILED, retry=False)
     assert open_now() == 1
+    control.redrive(fleet.desk, "t-1", "i-2", "after all")  # the one that was discarded
+    fleet.do("t-1", "i-2", Outcome.FAILED, retry=False)
+    assert open_now() == 2
 
 
 def test_a_document_that_was_refused_is_open_until_a_person_settles_it(fleet: Fleet) -> None:
