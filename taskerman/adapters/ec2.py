@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from taskerman.adapters.aws import AWS_ERRORS, PATIENCE, Aws, Deadline, explain, persist
 from taskerman.errors import Bug, DiscoveryFailed, Ec2Unavailable, UsageError
-from taskerman.model.cluster import Node, clusters_of_tag
+from taskerman.model.cluster import Fate, Node, clusters_of_tag
 from taskerman.model.ids import ClusterName
 
 __all__ = ["CLUSTER_TAG", "Ec2Discovery"]
@@ -28,6 +28,8 @@ IDS_A_QUESTION = 200  # EC2 takes at most so many values in one filter
 _ANSWER_TIMEOUT = timedelta(seconds=20)
 _RUNNING = "running"
 _MARKS = (" ", ",")
+_TERMINATED = "terminated"
+_CONTROLS = 5
 
 
 class Ec2Discovery:
@@ -74,7 +76,27 @@ class Ec2Discovery:
             found.extend(self._nodes(instance for instance in answer if instance["InstanceId"] in some))
         return tuple(found)
 
-    def _instances(self, filters: Mapping[str, Sequence[str]], *, what: str) -> Iterator[Mapping[str, Any]]:
+    def fates(self, nodes: Collection[str], *, control: Collection[str]) -> Mapping[str, Fate]:
+        """See `Discovery.fates`. EC2 names a terminated instance for about an hour, and then knows it no more."""
+        known_to_run = sorted(set(control))[:_CONTROLS]
+        remaining = iter(sorted(set(nodes)))
+        fates: dict[str, Fate] = {}
+        while some := list(islice(remaining, IDS_A_QUESTION - _CONTROLS)):
+            asked = sorted({*some, *known_to_run})
+            what = f"what became of {len(some)} nodes"
+            answer = self._instances({"instance-id": asked}, what=what, whatever_state=True)
+            states = {str(instance["InstanceId"]): instance["State"]["Name"] for instance in answer}
+            sees = any(states.get(node) == _RUNNING for node in known_to_run)
+            for node in some:
+                if node in states:
+                    fates[node] = Fate.TERMINATED if states[node] == _TERMINATED else Fate.THERE
+                elif sees:
+                    fates[node] = Fate.ABSENT
+        return fates
+
+    def _instances(
+        self, filters: Mapping[str, Sequence[str]], *, what: str, whatever_state: bool = False
+    ) -> Iterator[Mapping[str, Any]]:
         """Every running instance that EC2 names, page by page. Raises `DiscoveryFailed`, also in the middle."""
         question: dict[str, Any] = {
             "Filters": [{"Name": name, "Values": list(values)} for name, values in filters.items()],
@@ -87,7 +109,7 @@ class Ec2Discovery:
                 raise DiscoveryFailed(f"Cannot discover {what}: EC2's answer has no list of instances.")
             for reservation in page["Reservations"]:
                 for instance in reservation["Instances"]:
-                    if instance["State"]["Name"] == _RUNNING:
+                    if whatever_state or instance["State"]["Name"] == _RUNNING:
                         yield instance
             token = page.get("NextToken")
             if not token:

@@ -16,7 +16,9 @@ from taskerman.errors import CoordinationUnavailable, StopNow, TaskermanError
 from taskerman.janitor.counting import Counting
 from taskerman.janitor.keeping_time import Closing, Expiring, LiftingHolds
 from taskerman.janitor.kit import Chore, Kit, Turn
+from taskerman.janitor.reclaiming import EndingTheGone, Reclaiming
 from taskerman.janitor.ringing_again import RingingAgain
+from taskerman.janitor.watching import WatchingSlots
 from taskerman.stopping import StopSign
 
 __all__ = ["Janitor"]
@@ -37,7 +39,10 @@ class Janitor:
         self._chores: Sequence[Chore] = (
             LiftingHolds(kit),
             Expiring(kit),
+            Reclaiming(kit),
+            EndingTheGone(kit),
             Closing(kit),
+            WatchingSlots(kit),
             RingingAgain(kit),
             *([Counting(kit)] if kit.counts else []),
         )

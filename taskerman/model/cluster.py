@@ -1,13 +1,14 @@
-"""A node of a cluster, as discovery sees it, and how one tag names all clusters of a node."""
+"""A node of a cluster, as discovery sees it, what may become of one, and how one tag names all clusters of a node."""
 
 from __future__ import annotations
 
 import re
+from enum import Enum
 
 from taskerman.model.base import Noun
 from taskerman.model.ids import ID, ClusterName, NodeId
 
-__all__ = ["Node", "clusters_of_tag"]
+__all__ = ["Fate", "Node", "clusters_of_tag"]
 
 _NAME = re.compile(rf"{ID}:{ID}\Z")
 
@@ -35,3 +36,14 @@ def clusters_of_tag(value: str) -> tuple[ClusterName, ...]:
     if not names:
         raise ValueError("it names no cluster")
     return tuple(names)
+
+
+class Fate(Enum):
+    """What its source says of one node id."""
+
+    THERE = "there"
+    """It exists, in whatever state: running, stopped, being ended."""
+    TERMINATED = "terminated"
+    """It ended for good, and its source says so of that very id. It never comes back."""
+    ABSENT = "absent"
+    """Its source named others in the same answer, and not this one."""

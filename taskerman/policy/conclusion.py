@@ -17,7 +17,7 @@ from taskerman.model.slot import SlotState
 from taskerman.model.task import FailureMark, TaskControl, TaskState
 from taskerman.policy.retry import BACKOFF, DEFERRAL, backoff, deferral
 
-__all__ = ["Conclusion", "Ending", "Pace", "conclude", "give_up", "spend"]
+__all__ = ["Conclusion", "Ending", "Pace", "conclude", "fail_for_good", "give_up", "spend"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +159,13 @@ def give_up(outcome: Outcome, *, node: NodeId, control: TaskControl, max_failure
         return None
     failed = {**control.failed, node: FailureMark.FINAL}
     return _halted(control.model_copy(update={"failed": failed}), node, outcome, max_failures)
+
+
+def fail_for_good(outcome: Outcome, *, node: NodeId, control: TaskControl, max_failures: int) -> TaskControl:
+    """The task's control after `node` came to `outcome` in the middle of an attempt, and nobody will try again."""
+    failed = {**control.failed, node: FailureMark.FINAL}
+    excused = tuple(n for n in control.excused if n != node)
+    return _halted(control.model_copy(update={"failed": failed, "excused": excused}), node, outcome, max_failures)
 
 
 def _halted(after: TaskControl, node: NodeId, outcome: Outcome, max_failures: int) -> TaskControl:

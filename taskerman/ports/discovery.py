@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
-from taskerman.model.cluster import Node
+from taskerman.model.cluster import Fate, Node
 
 __all__ = ["Discovery"]
 
@@ -24,4 +24,14 @@ class Discovery(Protocol):
 
     def known(self, nodes: Collection[str]) -> Sequence[Node]:
         """Those of the node ids that the source knows and that run. Raises `DiscoveryFailed`."""
+        ...
+
+    def fates(self, nodes: Collection[str], *, control: Collection[str]) -> Mapping[str, Fate]:
+        """What became of each of `nodes`. Of whom nothing can be said is left out. Raises `DiscoveryFailed`.
+
+        `control`: some ids (a handful) that are known to run. They are asked for in every question that this takes,
+        and an absence counts only in an answer that names one of them as running: a source that has lost sight of
+        everything proves nothing. Without `control` nobody is ever absent. A source that cannot tell what ended from
+        what it cannot see leaves everybody out.
+        """
         ...

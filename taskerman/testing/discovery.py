@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from taskerman.errors import Bug, DiscoveryFailed
-from taskerman.model.cluster import Node
+from taskerman.model.cluster import Fate, Node
 
 __all__ = ["MemoryDiscovery"]
 
@@ -17,6 +17,8 @@ class MemoryDiscovery:
         """`clusters`: the running nodes by cluster name (`kind:name`)."""
         self._clusters = {name: tuple(nodes) for name, nodes in (clusters or {}).items()}
         self._failure: str | None = None
+        self._blind = False
+        self._ended: dict[str, Fate] = {}
         self.questions = 0
         """How often it was asked, answered or not."""
 
@@ -25,8 +27,24 @@ class MemoryDiscovery:
         self._clusters[cluster] = tuple(nodes)
 
     def stop(self, node: str) -> None:
-        """The node does not run any more, in any cluster."""
+        """The node does not run any more, in any cluster; it is still there."""
+        if self._running([node]):
+            self._ended[node] = Fate.THERE
         self._clusters = {cluster: tuple(n for n in nodes if n.id != node) for cluster, nodes in self._clusters.items()}
+
+    def terminate(self, node: str) -> None:
+        """The node ended for good, and the source says so."""
+        self.stop(node)
+        self._ended[node] = Fate.TERMINATED
+
+    def forget(self, node: str) -> None:
+        """The source does not know the node any more."""
+        self.stop(node)
+        self._ended[node] = Fate.ABSENT
+
+    def go_blind(self) -> None:
+        """The source answers, and has lost sight of every node, until `recover`."""
+        self._blind = True
 
     def fail(self, why: str = "the source does not answer") -> None:
         """Every question from now on raises `DiscoveryFailed`, until `recover`."""
@@ -35,6 +53,7 @@ class MemoryDiscovery:
     def recover(self) -> None:
         """Answer again."""
         self._failure = None
+        self._blind = False
 
     def nodes(self, cluster: str) -> Sequence[Node]:
         """See `Discovery.nodes`."""
@@ -54,6 +73,19 @@ class MemoryDiscovery:
         """With every cluster that was declared to have it."""
         clusters = sorted(name for name, nodes in self._clusters.items() if any(n.id == node.id for n in nodes))
         return node.model_copy(update={"clusters": tuple(clusters)})
+
+    def fates(self, nodes: Collection[str], *, control: Collection[str]) -> Mapping[str, Fate]:
+        """See `Discovery.fates`."""
+        self._ask(f"what became of {len(nodes)} nodes by")
+        running = self._running([*nodes, *control])
+        found = {node: Fate.THERE if node in running else self._ended.get(node, Fate.ABSENT) for node in nodes}
+        if self._blind:
+            found = dict.fromkeys(found, Fate.ABSENT)
+        sees = not self._blind and any(node in running for node in control)
+        return {node: fate for node, fate in found.items() if fate is not Fate.ABSENT or sees}
+
+    def _running(self, nodes: Collection[str]) -> set[str]:
+        return {node.id for group in self._clusters.values() for node in group} & set(nodes)
 
     def _ask(self, what: str) -> None:
         self.questions += 1

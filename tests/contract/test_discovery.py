@@ -11,7 +11,7 @@ import pytest
 from taskerman.adapters.aws import Aws
 from taskerman.adapters.ec2 import Ec2Discovery
 from taskerman.errors import Bug, DiscoveryFailed
-from taskerman.model.cluster import Node
+from taskerman.model.cluster import Fate, Node
 from taskerman.ports.discovery import Discovery
 from taskerman.testing.discovery import MemoryDiscovery
 from tests.support.aws import AZS, LocalCloud, unique
@@ -27,6 +27,7 @@ class World:
     also: Callable[[str, str], Node]
     stop: Callable[[Sequence[str]], None]
     break_it: Callable[[], Discovery]
+    terminate: Callable[[Sequence[str]], None]
 
 
 def memory_world() -> World:
@@ -51,7 +52,11 @@ def memory_world() -> World:
         discovery.fail()
         return discovery
 
-    return World(discovery, start, also, stop, break_it)
+    def terminate(nodes: Sequence[str]) -> None:
+        for node in nodes:
+            discovery.terminate(node)
+
+    return World(discovery, start, also, stop, break_it, terminate)
 
 
 def ec2_world(request: pytest.FixtureRequest) -> World:
@@ -67,7 +72,7 @@ def ec2_world(request: pytest.FixtureRequest) -> World:
         (node,) = cloud.start_nodes(f"{another}, {cluster}", 1)
         return node
 
-    return World(Ec2Discovery(aws), cloud.start_nodes, also, cloud.stop, nowhere)
+    return World(Ec2Discovery(aws), cloud.start_nodes, also, cloud.stop, nowhere, cloud.terminate)
 
 
 @pytest.fixture(params=["memory", pytest.param("ec2", marks=pytest.mark.real)])
@@ -148,3 +153,34 @@ def test_a_source_that_does_not_answer_is_an_error_and_never_an_empty_cluster(wo
         broken.nodes("demo:web")
     with pytest.raises(DiscoveryFailed, match="by"):
         broken.known(["i-1"])
+    with pytest.raises(DiscoveryFailed, match="became"):
+        broken.fates(["i-1"], control=["i-2"])
+
+
+def test_a_node_that_ended_for_good_is_told_from_one_that_is_stopped_and_from_one_that_runs(world: World) -> None:
+    runs, stopped, ended = world.start(f"demo:{unique('web')}", 3)
+    world.stop([stopped.id])
+    world.terminate([ended.id])
+    asked = [runs.id, stopped.id, ended.id]
+    assert world.discovery.fates(asked, control=[]) == {
+        runs.id: Fate.THERE,
+        stopped.id: Fate.THERE,
+        ended.id: Fate.TERMINATED,
+    }
+
+
+def test_who_is_unknown_is_absent_only_where_a_node_that_runs_is_seen_beside_it(world: World) -> None:
+    runs, stopped = world.start(f"demo:{unique('web')}", 2)
+    world.stop([stopped.id])
+    unknown = "i-0123456789abcdef0"
+    assert world.discovery.fates([unknown], control=[runs.id]) == {unknown: Fate.ABSENT}
+    assert world.discovery.fates([unknown], control=[stopped.id, runs.id]) == {unknown: Fate.ABSENT}
+    for nothing_seen in ([], [stopped.id], ["i-0123456789abcdef1"]):
+        assert world.discovery.fates([unknown], control=nothing_seen) == {}
+
+
+def test_many_nodes_are_asked_for_in_several_questions_each_with_its_control(world: World) -> None:
+    (runs,) = world.start(f"demo:{unique('web')}", 1)
+    unknown = [f"i-{n:017x}" for n in range(450)]
+    assert world.discovery.fates(unknown, control=[runs.id]) == dict.fromkeys(unknown, Fate.ABSENT)
+    assert world.discovery.fates([], control=[runs.id]) == {}

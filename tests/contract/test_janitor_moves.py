@@ -8,13 +8,19 @@ from datetime import timedelta
 
 import pytest
 
+from taskerman.coordination import layout
+from taskerman.coordination.janitor_record import janitor_record
 from taskerman.coordination.node_moves import Ended, Over, Ready
 from taskerman.coordination.operator_moves import OperatorMoves
+from taskerman.coordination.overdue import ActingNode, acting_nodes, mark_overdue
+from taskerman.coordination.reclaiming import Capped, NotYet, Reclaimed, end_gone, reclaim
 from taskerman.coordination.sweeping import expire, sweep
-from taskerman.errors import CoordinationUnavailable, RefusedByState
+from taskerman.errors import CoordinationUnavailable, Fenced, RefusedByState
 from taskerman.model.outcome import DeadLetterState, Outcome
-from taskerman.model.task import TaskState
-from taskerman.ports.tree import Tree
+from taskerman.model.task import FailureMark, TaskState
+from taskerman.policy.admission import Reason, Waiting
+from taskerman.policy.reclaiming import Proof
+from taskerman.ports.tree import Children, Read, Set, Tree
 from taskerman.testing.tree import LostAnswer
 from tests.contract.test_coordination import EVERY_LOSS, Stage, ground, stage
 
@@ -185,3 +191,260 @@ def test_a_cancelled_task_is_swept_for_agents_that_are_away(stage: Stage) -> Non
     end = stage.ended("n2")
     assert end is not None
     assert (end.outcome, end.dead_letter) == (Outcome.CANCELLED, DeadLetterState.NONE)
+
+
+# --- OVERDUE -----------------------------------------------------------------------------------------------
+
+
+def acting(stage: Stage) -> list[ActingNode]:
+    return acting_nodes(stage.ground.open())
+
+
+def test_an_overdue_attempt_uses_the_budget_and_keeps_its_slot_until_it_ends(stage: Stage) -> None:
+    plan = stage.plan(cap=2)
+    slow, fresh = stage.agent("n0"), stage.agent("n1")
+    stage.take(slow, plan)
+    ready = stage.look(fresh, plan)
+    assert isinstance(ready, Ready)
+    (seen,) = acting(stage)
+    assert (seen.node, seen.attempt.id) == ("n0", "t.n0.1")
+    assert mark_overdue(stage.tree, seen)
+    assert fresh.take(ready, plan, stage.clock.now()) is None
+    waiting = stage.look(fresh, plan)
+    assert isinstance(waiting, Waiting)
+    assert waiting.reason is Reason.BUDGET
+    assert [slot.node for slot in stage.slots()] == ["n0"]
+    assert stage.control().state is TaskState.OPEN
+    stage.end(slow, plan)
+    assert stage.control().failed == {}
+    assert isinstance(stage.look(fresh, plan), Ready)
+
+
+def test_an_attempt_that_ended_meanwhile_is_not_marked_nor_is_the_next_one_of_the_node(stage: Stage) -> None:
+    plan = stage.plan(nodes=("n0",))
+    moves = stage.agent("n0")
+    stage.take(moves, plan)
+    (seen,) = acting(stage)
+    stage.end(moves, plan, "deferred")
+    assert not mark_overdue(stage.tree, seen)
+    stage.clock.advance(60)
+    stage.take(moves, plan)
+    assert not mark_overdue(stage.tree, seen)
+    assert stage.control().failed == {}
+
+
+def test_what_a_person_excused_before_is_failing_again_when_it_is_overdue(stage: Stage) -> None:
+    plan = stage.plan(retry_count=3, cap=2)
+    moves = stage.agent("n0")
+    stage.take(moves, plan)
+    stage.end(moves, plan, "failed")
+    stage.clock.advance(3600)
+    stage.take(moves, plan)
+    control = stage.control()
+    excused = control.model_copy(update={"excused": ("n0",)})
+    stage.tree.commit([Set(layout.control("t"), excused.to_json(), None)])
+    (seen,) = acting(stage)
+    assert mark_overdue(stage.tree, seen)
+    assert stage.control().counted() == {"n0"}
+
+
+@EVERY_LOSS
+def test_an_overdue_mark_without_an_answer_marks_that_attempt_only(stage: Stage, became: LostAnswer) -> None:
+    plan = stage.plan(nodes=("n0", "n1"))
+    moves = stage.agent("n0")
+    stage.take(moves, plan)
+    (seen,) = acting(stage)
+    lost(stage, became, lambda tree: mark_overdue(tree, seen))
+    assert stage.control().failed == {"n0": FailureMark.RETRYING}
+
+
+def test_a_mark_that_comes_late_does_not_mark_what_has_ended_well(stage: Stage) -> None:
+    plan = stage.plan(nodes=("n0", "n1"))
+    moves = stage.agent("n0")
+    stage.take(moves, plan)
+    (seen,) = acting(stage)
+    tree = stage.ground.open()
+    stage.ground.lose_answer(tree, LostAnswer.LATE)
+    with pytest.raises(CoordinationUnavailable):
+        mark_overdue(tree, seen)
+    stage.end(moves, plan)
+    stage.ground.deliver_late(tree)
+    stage.ground.heal(tree)
+    assert stage.control().failed == {}
+
+
+# --- RECLAIM -----------------------------------------------------------------------------------------------
+
+
+def gone(stage: Stage, node: str, tree: Tree | None = None, *, an_hour: int = 10) -> Reclaimed | Capped | NotYet:
+    return reclaim(tree or stage.tree, Proof(node, "a test"), at=stage.clock.now(), an_hour=an_hour)
+
+
+def test_a_terminated_node_in_an_attempt_frees_its_slot_ends_gone_and_is_fenced(stage: Stage) -> None:
+    plan = stage.plan(max_failures=1)
+    moves, other = stage.agent("n0"), stage.agent("n1")
+    attempt = stage.take(moves, plan).attempt
+    done = gone(stage, "n0")
+    assert isinstance(done, Reclaimed)
+    assert done.attempt == attempt
+    assert stage.slots() == ()
+    end = stage.ended("n0")
+    assert end is not None
+    assert (end.outcome, end.attempt, end.dead_letter) == (Outcome.GONE, attempt.id, DeadLetterState.OWED)
+    assert stage.progress("n0") is None
+    assert stage.control().failed == {"n0": FailureMark.FINAL}
+    assert stage.control().state is TaskState.OPEN
+    with pytest.raises(Fenced):
+        moves.fence()
+    with pytest.raises(Fenced):
+        stage.end(moves, plan)
+    with pytest.raises(Fenced):
+        stage.agent("n0")
+    assert isinstance(stage.look(other, plan), Ready)
+
+
+def test_a_node_that_is_gone_in_mid_action_halts_a_task_without_budget(stage: Stage) -> None:
+    plan = stage.plan()
+    stage.take(stage.agent("n0"), plan)
+    gone(stage, "n0")
+    assert stage.control().state is TaskState.HALTED
+    assert "n0" in stage.control().why
+
+
+def test_a_terminated_node_that_keeps_a_slot_lets_the_others_go_on(stage: Stage) -> None:
+    plan = stage.plan(max_failures=1)
+    moves, other = stage.agent("n0"), stage.agent("n1")
+    stage.take(moves, plan)
+    stage.end(moves, plan, "unsafe")
+    assert not isinstance(stage.look(other, plan), Ready)
+    assert isinstance(gone(stage, "n0"), Reclaimed)
+    assert stage.slots() == ()
+    assert isinstance(stage.look(other, plan), Ready)
+    end = stage.ended("n0")
+    assert end is not None
+    assert end.outcome is Outcome.UNSAFE
+
+
+def test_a_terminated_node_that_waits_takes_nothing_more_and_ends_gone_in_every_open_plan(stage: Stage) -> None:
+    plan, other = stage.plan("ta"), stage.plan("tb")
+    moves = stage.agent("n0")
+    ready = stage.look(moves, plan)
+    stage.look(moves, other)
+    assert isinstance(ready, Ready)
+    assert isinstance(gone(stage, "n0"), Reclaimed)
+    with pytest.raises(Fenced):
+        stage.look(moves, plan)
+    assert moves.take(ready, plan, stage.clock.now()) is None
+    keys = set()
+    for one in (plan, other):
+        assert end_gone(stage.tree, one, "n0", stage.clock.now())
+        assert not end_gone(stage.tree, one, "n0", stage.clock.now())
+        end = stage.ended("n0", one.task.task_id)
+        assert end is not None
+        assert (end.outcome, end.dead_letter) == (Outcome.GONE, DeadLetterState.OWED)
+        assert stage.progress("n0", one.task.task_id) is None
+        assert stage.control(one.task.task_id).failed == {}
+        keys.add(end.attempt)
+    assert len(keys) == 2
+
+
+def test_a_terminated_node_whose_agent_never_registered_is_gone_before_it_could(stage: Stage) -> None:
+    plan = stage.plan()
+    assert isinstance(gone(stage, "n2"), Reclaimed)
+    with pytest.raises(Fenced):
+        stage.agent("n2")
+    assert end_gone(stage.tree, plan, "n2", stage.clock.now())
+
+
+def test_a_node_that_is_not_gone_is_not_ended(stage: Stage) -> None:
+    plan = stage.plan()
+    stage.look(stage.agent("n0"), plan)
+    assert not end_gone(stage.tree, plan, "n0", stage.clock.now())
+    assert not end_gone(stage.tree, plan, "n1", stage.clock.now())
+    assert stage.ended("n0") is None
+
+
+def test_a_node_that_was_being_retried_and_is_gone_lets_nobody_wait_behind_it_for_ever(stage: Stage) -> None:
+    plan = stage.plan(retry_count=3)
+    moves = stage.agent("n0")
+    stage.take(moves, plan)
+    stage.end(moves, plan, "failed")
+    gone(stage, "n0")
+    assert end_gone(stage.tree, plan, "n0", stage.clock.now())
+    assert stage.control().state is TaskState.HALTED
+    assert stage.control().failed == {"n0": FailureMark.FINAL}
+
+
+def test_a_redrive_that_came_in_between_ends_gone_once_more_under_a_key_of_its_own(stage: Stage) -> None:
+    plan = stage.plan()
+    stage.agent("n0")
+    gone(stage, "n0")
+    end_gone(stage.tree, plan, "n0", stage.clock.now())
+    first = stage.ended("n0")
+    assert stage.person.redrive("t", "n0", "did not look")
+    assert end_gone(stage.tree, plan, "n0", stage.clock.now())
+    second = stage.ended("n0")
+    assert first is not None
+    assert second is not None
+    assert first.attempt != second.attempt
+
+
+def test_no_more_nodes_are_declared_gone_in_an_hour_than_allowed_whoever_leads(stage: Stage) -> None:
+    stage.plan()
+    second = stage.ground.open()
+    assert isinstance(gone(stage, "n0", an_hour=2), Reclaimed)
+    stage.clock.advance(1800)
+    assert isinstance(gone(stage, "n1", second, an_hour=2), Reclaimed)
+    assert gone(stage, "n2", an_hour=2) == Capped(2)
+    assert gone(stage, "n0", an_hour=2) is NotYet.GONE_ALREADY
+    stage.clock.advance(1801)
+    assert isinstance(gone(stage, "n2", second, an_hour=2), Reclaimed)
+
+
+def test_none_is_declared_gone_where_none_may_be(stage: Stage) -> None:
+    stage.plan()
+    assert gone(stage, "n0", an_hour=0) == Capped(0)
+
+
+@EVERY_LOSS
+def test_a_reclaim_without_an_answer_frees_once_and_counts_once(stage: Stage, became: LostAnswer) -> None:
+    plan = stage.plan(max_failures=3)
+    stage.take(stage.agent("n0"), plan)
+    lost(stage, became, lambda tree: gone(stage, "n0", tree))
+    assert stage.node("n0").gone
+    assert stage.slots() == ()
+    assert len(janitor_record(stage.tree)[0].declared) == 1
+
+
+@EVERY_LOSS
+def test_the_end_of_a_gone_assignment_without_an_answer_is_written_once(stage: Stage, became: LostAnswer) -> None:
+    plan = stage.plan()
+    stage.look(stage.agent("n0"), plan)
+    gone(stage, "n0")
+    lost(stage, became, lambda tree: end_gone(tree, plan, "n0", stage.clock.now()))
+    end = stage.ended("n0")
+    assert end is not None
+    assert end.attempt == "t.n0.1"
+
+
+def test_an_end_that_the_agent_records_meanwhile_is_not_overwritten(stage: Stage) -> None:
+    """A proof that was wrong after all does no harm to what was recorded before it became a fact."""
+    plan = stage.plan(nodes=("n0",))
+    moves = stage.agent("n0")
+    stage.take(moves, plan)
+    tree = stage.ground.open()
+    children = tree.read
+
+    def meddled(*reads: Read) -> object:
+        answers = children(*reads)
+        if any(isinstance(read, Children) for read in reads) and moves.record.attempt is not None:
+            stage.end(moves, plan)
+        return answers
+
+    tree.read = meddled  # type: ignore[method-assign, assignment]
+    done = gone(stage, "n0", tree)
+    end = stage.ended("n0")
+    assert end is not None
+    assert end.outcome is Outcome.SUCCEEDED
+    assert isinstance(done, Reclaimed)
+    assert done.attempt is None

@@ -196,3 +196,212 @@ def test_a_task_that_nobody_may_go_on_with_is_not_rung(house: House) -> None:
     house.fleet.desk.moves().cancel("t-1", "no")
     house.janitor().turn()
     assert house.doorbells("i-1") == 1
+
+
+# --- terminated machines -----------------------------------------------------------------------------------
+
+
+def outcomes(house: House, task: str = "t-1") -> dict[str, str | None]:
+    return {node.node: node.outcome for node in control.task_status(house.fleet.desk, task).nodes}
+
+
+def test_what_a_terminated_machine_held_is_freed_and_its_assignments_end_gone(house: House) -> None:
+    house.fleet.send("t-1", params={"failure_args": {"max_failures": 1}})
+    house.fleet.send("t-2")
+    house.fleet.take("t-1", "i-1")
+    house.fleet.discovery.terminate("i-1")
+    house.janitor().turn()
+    assert control.list_slots(house.fleet.desk) == ()
+    assert outcomes(house, "t-1")["i-1"] is Outcome.GONE
+    assert outcomes(house, "t-2")["i-1"] is Outcome.GONE
+    assert outcomes(house)["i-2"] is None
+    (said,) = house.said("node_gone")
+    assert (said["node"], said["freed"], said["attempt"]) == ("i-1", 1, "t-1.i-1.1")
+
+
+def test_a_stopped_machine_keeps_what_it_holds(house: House) -> None:
+    house.fleet.send()
+    house.fleet.take("t-1", "i-1")
+    house.fleet.discovery.stop("i-1")
+    janitor = house.janitor()
+    for _ in range(20):
+        janitor.turn()
+        house.fleet.clock.advance(600)
+    assert [place.node for place in control.list_slots(house.fleet.desk)] == ["i-1"]
+
+
+def test_an_absence_proves_something_the_second_time_ten_minutes_later(house: House) -> None:
+    house.fleet.send()
+    house.fleet.take("t-1", "i-1")
+    house.fleet.discovery.forget("i-1")
+    janitor = house.janitor()
+    janitor.turn()
+    house.fleet.clock.advance(590)
+    janitor.turn()
+    assert len(control.list_slots(house.fleet.desk)) == 1
+    house.fleet.clock.advance(130)
+    janitor.turn()
+    assert control.list_slots(house.fleet.desk) == ()
+    assert "absent twice" in str(house.said("node_gone")[0]["why"])
+
+
+def test_who_was_seen_again_in_between_begins_anew(house: House) -> None:
+    house.fleet.send()
+    house.fleet.take("t-1", "i-1")
+    nodes = house.fleet.discovery.nodes("demo:web")
+    house.fleet.discovery.forget("i-1")
+    janitor = house.janitor()
+    janitor.turn()
+    house.fleet.clock.advance(300)
+    house.fleet.discovery.declare("demo:web", nodes)
+    janitor.turn()
+    house.fleet.clock.advance(310)
+    house.fleet.discovery.forget("i-1")
+    janitor.turn()
+    house.fleet.clock.advance(590)
+    janitor.turn()
+    assert len(control.list_slots(house.fleet.desk)) == 1
+
+
+def test_a_new_leader_watches_an_absence_anew(house: House) -> None:
+    house.fleet.send()
+    house.fleet.take("t-1", "i-1")
+    house.fleet.discovery.forget("i-1")
+    for _ in range(5):
+        assert house.janitor().run_once()
+        house.fleet.clock.advance(700)
+    assert len(control.list_slots(house.fleet.desk)) == 1
+
+
+def test_a_source_that_lost_sight_of_everything_proves_nothing(house: House) -> None:
+    house.fleet.send()
+    house.fleet.take("t-1", "i-1")
+    house.fleet.discovery.declare("demo:web", ())
+    janitor = house.janitor()
+    for _ in range(5):
+        janitor.turn()
+        house.fleet.clock.advance(700)
+    assert len(control.list_slots(house.fleet.desk)) == 1
+    assert house.said("node_gone") == []
+
+
+def test_a_source_that_does_not_answer_stops_nothing_else(house: House) -> None:
+    house.fleet.send(not_after=(house.fleet.clock.now() + timedelta(hours=1)).isoformat())
+    house.fleet.discovery.fail()
+    house.fleet.clock.advance(3601)
+    house.janitor().turn()
+    assert set(outcomes(house).values()) == {Outcome.EXPIRED}
+
+
+def test_a_failing_source_is_said_and_the_rest_is_done(house: House) -> None:
+    house.fleet.send()
+    house.fleet.discovery.fail("throttled")
+    house.janitor().turn()
+    (said,) = house.said("chore_failed")
+    assert (said["chore"], said["of"], said["code"]) == ("reclaim", "demo:web", "E-DISCOVERY")
+    assert house.said("rung_again")
+
+
+def test_a_node_that_only_a_person_named_is_never_declared_gone(house: House) -> None:
+    house.fleet.agent("i-77")
+    house.fleet.send(nodes=["i-1", "i-77"])
+    house.fleet.take("t-1", "i-1")
+    janitor = house.janitor()
+    for _ in range(5):
+        janitor.turn()
+        house.fleet.clock.advance(700)
+    assert outcomes(house)["i-77"] is None
+    assert house.said("node_gone") == []
+
+
+def test_more_terminations_than_allowed_wait_for_a_person_or_the_next_hour(house: House) -> None:
+    house = House(reclaims_an_hour=2)
+    house.fleet.send()
+    for node in ("i-1", "i-2", "i-3"):
+        house.fleet.discovery.terminate(node)
+    janitor = house.janitor()
+    janitor.turn()
+    assert [event["node"] for event in house.said("node_gone")] == ["i-1", "i-2"]
+    assert house.said("reclaim_capped")[0]["node"] == "i-3"
+    house.fleet.clock.advance(3700)
+    janitor.turn()
+    assert outcomes(house)["i-3"] is Outcome.GONE
+
+
+def test_a_kept_slot_of_a_task_that_is_over_is_freed_with_its_machine(house: House) -> None:
+    house.fleet.send(nodes=["i-1"])
+    house.fleet.do("t-1", "i-1", Outcome.UNSAFE)
+    janitor = house.janitor()
+    janitor.turn()
+    assert len(control.list_slots(house.fleet.desk)) == 1
+    house.fleet.discovery.terminate("i-1")
+    house.fleet.clock.advance(130)
+    janitor.turn()
+    assert control.list_slots(house.fleet.desk) == ()
+
+
+def test_a_plan_that_names_a_gone_node_afterwards_ends_it_at_once(house: House) -> None:
+    house.fleet.send("t-1")
+    nodes = house.fleet.discovery.nodes("demo:web")
+    house.fleet.discovery.terminate("i-1")
+    janitor = house.janitor()
+    janitor.turn()
+    house.fleet.discovery.declare("demo:web", nodes)  # discovery lags
+    house.fleet.send("t-2")
+    house.fleet.clock.advance(130)
+    janitor.turn()
+    assert outcomes(house, "t-2")["i-1"] is Outcome.GONE
+
+
+# --- slots that last too long ------------------------------------------------------------------------------
+
+
+def test_a_slot_is_overdue_when_one_janitor_has_watched_it_for_its_whole_term(house: House) -> None:
+    house = House(margin_s=60)
+    house.fleet.send(params={"timeout_args": {"soft_s": 60, "hard_s": 90, "settle_s": 30}})
+    house.fleet.take("t-1", "i-1")
+    house.fleet.clock.advance(3600)  # nobody watched
+    janitor = house.janitor()
+    janitor.turn()
+    house.fleet.clock.advance(179)
+    janitor.turn()
+    assert house.said("slot_overdue") == []
+    house.fleet.clock.advance(21)
+    janitor.turn()
+    house.fleet.clock.advance(3600)
+    janitor.turn()
+    (said,) = house.said("slot_overdue")
+    assert (said["node"], said["attempt"], said["watched_s"]) == ("i-1", "t-1.i-1.1", 200)
+    assert control.explain(house.fleet.desk, "t-1", "i-2").nodes[0].reason == "budget"
+    assert [place.node for place in control.list_slots(house.fleet.desk)] == ["i-1"]
+
+
+def test_a_new_leader_begins_the_watch_anew(house: House) -> None:
+    house = House(margin_s=60)
+    house.fleet.send(params={"timeout_args": {"soft_s": 60, "hard_s": 90, "settle_s": 30}})
+    house.fleet.take("t-1", "i-1")
+    first = house.janitor()
+    first.turn()
+    house.fleet.clock.advance(170)
+    first._leadership.resign()
+    second = house.janitor("two")
+    second.turn()
+    house.fleet.clock.advance(170)
+    second.turn()
+    assert house.said("slot_overdue") == []
+    second._leadership.resign()
+    first.turn()  # it leads again, and has not watched since
+    assert house.said("slot_overdue") == []
+
+
+def test_two_attempts_in_a_row_are_two_watches(house: House) -> None:
+    house = House(margin_s=60)
+    house.fleet.send(params={"timeout_args": {"soft_s": 60, "hard_s": 90, "settle_s": 30}})
+    janitor = house.janitor()
+    for node in ("i-1", "i-2", "i-3"):
+        house.fleet.take("t-1", node)
+        janitor.turn()
+        house.fleet.clock.advance(170)
+        janitor.turn()
+        house.fleet.end("t-1", node, Outcome.SUCCEEDED)
+    assert house.said("slot_overdue") == []

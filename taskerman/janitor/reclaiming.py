@@ -1,0 +1,143 @@
+"""The chore that frees what terminated machines held: by proof from where nodes are discovered, and by no clock.
+
+Only nodes that the router saw in that source are asked about: of a node that a person named, its absence says
+nothing. A source that does not answer for one cluster leaves that cluster as it is, and the others are looked at.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+
+from taskerman.coordination.overview import node_records, slots
+from taskerman.coordination.plans import read_plan
+from taskerman.coordination.reclaiming import Capped, NotYet, end_gone, reclaim
+from taskerman.coordination.router_moves import RouterMoves
+from taskerman.janitor.kit import Kit, Turn
+from taskerman.model.ids import NodeId, TaskId
+from taskerman.model.plan import Plan
+from taskerman.policy.reclaiming import Proof, prove
+
+__all__ = ["EndingTheGone", "Reclaiming"]
+
+_CONTROLS = 5
+
+
+class Reclaiming:
+    """Keeps who was absent since when, as long as it leads."""
+
+    name = "reclaim"
+
+    def __init__(self, kit: Kit, *, choose: Callable[[list[NodeId], int], list[NodeId]] = random.sample) -> None:
+        """`choose`: so many of a list, at random."""
+        self._kit = kit
+        self._choose = choose
+        self.every_s = kit.upkeep.reclaim_every_s
+        self._term = 0
+        self._absent: dict[str, dict[NodeId, float]] = {}
+
+    def do(self, turn: Turn) -> None:
+        """See `Chore.do`."""
+        if turn.term != self._term:
+            self._term = turn.term
+            self._absent.clear()
+        wanted = self._wanted()
+        self._absent = {name: self._absent.get(name, {}) for name in wanted}
+        self._kit.each(self.name, sorted(wanted), lambda name: self._ask(name, wanted[name], turn), str)
+
+    def _wanted(self) -> dict[str, dict[str, set[NodeId]]]:
+        """The nodes about which it would help to know, by discovery and cluster."""
+        kit = self._kit
+        wanted: dict[str, dict[str, set[NodeId]]] = defaultdict(lambda: defaultdict(set))
+
+        def add(plan: Plan, nodes: Iterable[NodeId]) -> None:
+            seen = {one.id for one in plan.nodes if one.source == "ec2"}
+            wanted[plan.task.discovery][plan.task.cluster_name] |= seen & set(nodes)
+
+        for plan in kit.open_plans():
+            add(plan, RouterMoves(kit.tree).unended(plan))
+        holders: dict[TaskId, set[NodeId]] = defaultdict(set)
+        for held in slots(kit.tree):
+            holders[held.note.task].add(held.slot.node)
+
+        def add_holders(task: TaskId) -> None:
+            plan = read_plan(kit.tree, task)
+            if isinstance(plan, Plan):  # of one that was put away nobody knows any more where its nodes were seen
+                add(plan, holders[task])
+
+        kit.each(self.name, sorted(holders), add_holders, str)
+        return wanted
+
+    def _ask(self, name: str, clusters: dict[str, set[NodeId]], turn: Turn) -> None:
+        kit = self._kit
+        discovery = kit.discoveries.get(name)
+        if discovery is None:
+            kit.say("discovery_unknown", "error", discovery=name)
+            return
+        running: set[NodeId] = set()
+        asked: set[NodeId] = set()
+
+        def look(cluster: str) -> None:
+            if clusters[cluster]:
+                running.update(node.id for node in discovery.nodes(cluster))
+                asked.update(clusters[cluster])
+
+        kit.each(self.name, sorted(clusters), look, str)
+        suspects = self._not_gone(sorted(asked - running))
+        control = self._choose(sorted(running), min(_CONTROLS, len(running)))
+        fates = discovery.fates(suspects, control=control) if suspects else {}
+        before = self._absent[name]
+        proofs, absent = prove(before, suspects, fates, kit.clock.monotonic(), apart_s=kit.upkeep.absent_apart_s)
+        for node in sorted(absent.keys() - before.keys()):
+            kit.say("node_absent", "warning", node=node)
+        # Of a cluster that could not be asked nothing new is known.
+        self._absent[name] = {**{node: since for node, since in before.items() if node not in asked}, **absent}
+        kit.each(self.name, proofs, lambda proof: self._reclaim(proof, turn), lambda proof: proof.node)
+
+    def _not_gone(self, nodes: list[NodeId]) -> list[NodeId]:
+        records = node_records(self._kit.tree, nodes)
+        return [node for node, record in zip(nodes, records, strict=True) if record is None or not record.gone]
+
+    def _reclaim(self, proof: Proof, turn: Turn) -> None:
+        kit = self._kit
+        done = reclaim(kit.tree, proof, at=turn.tree_time, an_hour=kit.upkeep.reclaims_an_hour)
+        if isinstance(done, Capped):
+            kit.say("reclaim_capped", "error", node=proof.node, why=proof.why, an_hour=done.an_hour)
+            return
+        if isinstance(done, NotYet):
+            return
+        kit.say(
+            "node_gone",
+            "error" if done.attempt else "warning",
+            node=proof.node,
+            why=proof.why,
+            freed=len(done.freed),
+            attempt=done.attempt.id if done.attempt else None,
+        )
+
+
+class EndingTheGone:
+    """Ends the assignments of nodes that were declared gone: also of plans that name them later."""
+
+    name = "end what is gone"
+
+    def __init__(self, kit: Kit) -> None:
+        """As handed."""
+        self._kit = kit
+        self.every_s = kit.upkeep.reclaim_every_s
+
+    def do(self, turn: Turn) -> None:
+        """See `Chore.do`."""
+        self._kit.each(self.name, self._kit.open_plans(), lambda plan: self._look(plan, turn), _task)
+
+    def _look(self, plan: Plan, turn: Turn) -> None:
+        kit = self._kit
+        nodes = list(RouterMoves(kit.tree).unended(plan))
+        for node, record in zip(nodes, node_records(kit.tree, nodes), strict=True):
+            if record is not None and record.gone and end_gone(kit.tree, plan, node, turn.tree_time):
+                kit.say("assignment_gone", "warning", node=node, task=plan.task.task_id)
+
+
+def _task(plan: Plan) -> str:
+    return plan.task.task_id
