@@ -70,9 +70,9 @@ def reclaim(tree: Tree, proof: Proof, *, at: datetime, an_hour: int) -> Reclaime
         if not allowance([one.at for one in lately], at, an_hour):
             return Capped(an_hour)
         slots = _slots_of(tree, proof.node)
-        if record.attempt is not None and len(slots) < len(record.attempt.scopes):
+        if len(slots) < len(record.attempt.scopes if record.attempt is not None else record.kept):
             continue  # they moved while they were read
-        gone = record.model_copy(update={"attempt": None, "revoke": None, "gone": True})
+        gone = record.model_copy(update={"attempt": None, "revoke": None, "gone": True, "kept": ()})
         declared = (*lately, Declared(node=proof.node, at=at))
         after = known.model_copy(update={"declared": declared})
         ops: list[Op] = [
