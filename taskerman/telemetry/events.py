@@ -101,7 +101,7 @@ EVENTS: tuple[Declared, ...] = (
     _event("node_gone", "The machine is proved terminated: its slots are freed, its attempt ended.",
            "node why freed attempt", "warning error"),
     _event("assignment_gone", "The assignment of a terminated machine ended.", "node task", "warning"),
-    _event("reclaim_capped", "More machines were terminated within the hour than may be declared so: a person must look.",
+    _event("reclaim_capped", "More machines ended within the hour than may be declared so: a person must look.",
            "node why an_hour", "error"),
     _event("discovery_unknown", "An open task was planned with a discovery that this janitor does not have.",
            "discovery", "error"),
