@@ -37,7 +37,7 @@ $(READY): $(LOCK) pyproject.toml
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-services: ## ZooKeeper and Redis for `make test` (Debian and root: installs them; elsewhere: says what to install)
+services: ## ZooKeeper, Redis and PostgreSQL for `make test` (Debian and root: installs them; elsewhere: says what to install)
 	@sh tests/install-services
 
 demo: env ## A rolling restart on this machine, and one that stops by itself; needs no service
@@ -54,7 +54,7 @@ format: env ## Let ruff mend what it can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-test: env services ## Everything: also real ZooKeeper and Redis, processes and faults
+test: env services ## Everything: also real ZooKeeper, Redis and PostgreSQL, processes and faults
 	$(BIN)/pytest --durations=15
 
 acceptance: env services ## Only the shipped commands against real clusters, with faults

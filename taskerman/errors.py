@@ -41,6 +41,7 @@ __all__ = [
     "DocumentVersionUnsupported",
     "Ec2Unavailable",
     "Fenced",
+    "HistorySchema",
     "HistoryUnavailable",
     "LayoutUnsupported",
     "NodeActing",
@@ -249,6 +250,13 @@ class HistoryUnavailable(TransientError):
     """The history's database cannot be reached or refuses for now; what was to be stored may be stored or not."""
 
     code = "E-HISTORY"
+
+
+class HistorySchema(HistoryUnavailable):
+    """The history's tables are not those of this build; a person upgrades one of the two. Nothing is lost meanwhile."""
+
+    code = "E-HISTORY-SCHEMA"
+    exit_code = 4
 
 
 class DiscoveryFailed(TransientError):

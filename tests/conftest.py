@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.aws import aws, local_cloud
+from tests.support.postgresql import postgresql, postgresql_url
 from tests.support.redis_fixtures import redis_cluster, witness
 from tests.support.tree_ground import ground
 from tests.support.zookeeper import open_tree, zookeeper, zookeeper_ensemble, zookeeper_proxy, zookeeper_root
@@ -16,6 +17,8 @@ __all__ = [
     "ground",
     "local_cloud",
     "open_tree",
+    "postgresql",
+    "postgresql_url",
     "redis_cluster",
     "witness",
     "zookeeper",

@@ -1,14 +1,16 @@
-"""What is kept of a task when it is over and its records are put away: the past, as the history stores it."""
+"""What is kept of a task when it is over and its records are put away: as it is recorded, and as it is read."""
 
 from __future__ import annotations
 
-from taskerman.model.base import Noun
-from taskerman.model.ids import NodeId, TaskId
-from taskerman.model.outcome import End
-from taskerman.model.plan import Plan
-from taskerman.model.task import TaskControl
+from pydantic import Field, JsonValue
 
-__all__ = ["PastAssignment", "TaskHistory"]
+from taskerman.model.base import Noun, Timestamp
+from taskerman.model.ids import ClusterName, NodeId, Owner, TaskId
+from taskerman.model.outcome import DeadLetterState, End, Outcome
+from taskerman.model.plan import Plan
+from taskerman.model.task import TaskControl, TaskState
+
+__all__ = ["PastAssignment", "PastEnd", "PastTask", "TaskHistory", "further_letter"]
 
 
 class PastAssignment(Noun):
@@ -33,3 +35,46 @@ class TaskHistory(Noun):
     def task_id(self) -> TaskId:
         """Whose history it is."""
         return self.plan.task.task_id
+
+
+class PastEnd(Noun):
+    """One end of one node's share, as the history has it. A node that was redriven has several."""
+
+    node: NodeId
+    az: str
+    rank: int
+    end: End
+
+
+class PastTask(Noun):
+    """A task as the history has it. `counts`: nodes by the outcome that each ended with last.
+
+    `document` and `ends` are filled in when they were asked for; `ends` by rank, those of one node oldest first.
+    """
+
+    task_id: TaskId
+    planned_at: Timestamp
+    ended_at: Timestamp
+    cluster_name: ClusterName
+    owner: Owner
+    action: str
+    state: TaskState
+    why: str
+    cap: int
+    nodes: int
+    not_after: Timestamp
+    counts: dict[Outcome, int]
+    document: dict[str, JsonValue] | None = None
+    ends: tuple[PastEnd, ...] = Field(default=())
+
+
+_LETTER_ORDER = (DeadLetterState.NONE, DeadLetterState.OWED, DeadLetterState.SENT)
+
+
+def further_letter(there: DeadLetterState, given: DeadLetterState) -> DeadLetterState:
+    """Of two states of one dead letter the later one: it is owed, sent, and then settled by a person.
+
+    Two may record the same end, and the slower one has read it earlier. Of two settlements the given one counts.
+    """
+    order = [_LETTER_ORDER.index(state) if state in _LETTER_ORDER else len(_LETTER_ORDER) for state in (there, given)]
+    return there if order[0] > order[1] else given

@@ -7,13 +7,17 @@ deletes from the tree deletes only what this port has said yes to, so an answer 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from taskerman.model.audit import AuditEntry
-from taskerman.model.history import TaskHistory
+from taskerman.model.history import PastTask, TaskHistory
+from taskerman.model.ids import ClusterName, NodeId, Owner, TaskId
+from taskerman.model.outcome import Outcome
 from taskerman.model.plan import Refusal
 
-__all__ = ["History"]
+__all__ = ["AuditQuery", "History", "HistoryReader", "RefusalQuery", "TaskQuery"]
 
 
 class History(Protocol):
@@ -23,10 +27,11 @@ class History(Protocol):
     """
 
     def record_task(self, task: TaskHistory) -> None:
-        """Keep an ended task: upsert by task id, each end by (task, node, key of the end: `end.attempt`).
+        """Keep an ended task: upsert by task id and the time of its planning, each end by its key (`end.attempt`).
 
-        Of an end that is there already the given one wins: its dead letter may have been settled since. An end that
-        is there and is not among the given ones is kept: it was redriven, and is part of the past. Erases nothing.
+        Of an end that is there already the given one wins: its dead letter may have been settled since. But a dead
+        letter never goes back to an earlier state, because two may record at a time. An end that is there and is not
+        among the given ones is kept: it was redriven, and is part of the past. Erases nothing.
         """
         ...
 
@@ -35,5 +40,72 @@ class History(Protocol):
         ...
 
     def record_refusals(self, refusals: Sequence[Refusal]) -> None:
-        """Keep documents that were not accepted: upsert by (`sha256`, `sent_at` or `at`). All, or an error."""
+        """Keep documents that were not accepted: upsert by (`sha256`, `sent_at` or `at`). All, or an error.
+
+        A dead letter never goes back to an earlier state here either.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TaskQuery:
+    """Which tasks are wanted: all that is given must fit. `node`, `outcome`: the task has such an end.
+
+    `since`: it ended then or later. `letters`: it has an end with a dead letter. `most`: the newest so many.
+    """
+
+    task: TaskId | None = None
+    cluster: ClusterName | None = None
+    owner: Owner | None = None
+    action: str | None = None
+    node: NodeId | None = None
+    outcome: Outcome | None = None
+    letters: bool = False
+    since: datetime | None = None
+    most: int = 50
+
+    @property
+    def wants_ends(self) -> bool:
+        """Whether the ends that fit are wanted too: when something about ends, or one task, was asked for."""
+        return self.letters or not self.task is self.node is self.outcome is None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditQuery:
+    """Which audit entries are wanted. `target`: what was changed, or the beginning of it up to a `/`."""
+
+    target: str | None = None
+    verb: str | None = None
+    by: str | None = None
+    since: datetime | None = None
+    most: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalQuery:
+    """Which refused documents are wanted."""
+
+    task: TaskId | None = None
+    cluster: ClusterName | None = None
+    since: datetime | None = None
+    most: int = 50
+
+
+class HistoryReader(Protocol):
+    """Answers about the past, the newest first. Changes nothing, and makes nothing.
+
+    All raise `HistoryUnavailable`, `NotPermitted`, and `NotFound` when nothing was ever recorded there.
+    """
+
+    def ended_tasks(self, query: TaskQuery) -> Sequence[PastTask]:
+        """Ended tasks; with a task, a node, an outcome or letters asked for, also the ends that fit; with a task, its
+        document."""
+        ...
+
+    def audit_entries(self, query: AuditQuery) -> Sequence[AuditEntry]:
+        """Who changed what, when and why."""
+        ...
+
+    def refused_documents(self, query: RefusalQuery) -> Sequence[Refusal]:
+        """Documents that were not accepted."""
         ...

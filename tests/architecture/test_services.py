@@ -14,10 +14,11 @@ def nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv(services.CLASSPATH_VARIABLE, raising=False)
     monkeypatch.setattr(services, "JAR_FOLDERS", (Path("/nonexistent"),))
+    monkeypatch.setattr(services, "POSTGRESQL_FOLDER", Path("/nonexistent"))
 
 
 @pytest.mark.usefixtures("nothing_installed")
-@pytest.mark.parametrize("service", ["zookeeper", "redis"])
+@pytest.mark.parametrize("service", ["zookeeper", "redis", "postgresql"])
 def test_a_missing_service_skips_locally_and_names_the_command(
     service: services.ServiceName, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -27,7 +28,7 @@ def test_a_missing_service_skips_locally_and_names_the_command(
 
 
 @pytest.mark.usefixtures("nothing_installed")
-@pytest.mark.parametrize("service", ["zookeeper", "redis"])
+@pytest.mark.parametrize("service", ["zookeeper", "redis", "postgresql"])
 def test_a_missing_service_fails_in_ci(service: services.ServiceName, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CI", "true")
     with pytest.raises(pytest.fail.Exception, match="nothing is skipped"):

@@ -16,11 +16,21 @@ from typing import Literal
 
 import pytest
 
-__all__ = ["ServiceName", "java", "missing_parts", "redis_server", "require", "zookeeper_classpath"]
+__all__ = [
+    "ServiceName",
+    "java",
+    "missing_parts",
+    "postgresql_program",
+    "redis_server",
+    "require",
+    "zookeeper_classpath",
+]
 
-ServiceName = Literal["zookeeper", "redis"]
+ServiceName = Literal["zookeeper", "redis", "postgresql"]
 
 JAR_FOLDERS = (Path("/usr/share/java"), Path("/usr/share/zookeeper"))
+POSTGRESQL_FOLDER = Path("/usr/lib/postgresql")
+"""Where Debian keeps the server's programs, by version and not on PATH."""
 CLASSPATH_VARIABLE = "TASKERMAN_TEST_ZOOKEEPER_CLASSPATH"
 
 
@@ -47,9 +57,19 @@ def _missing_redis() -> tuple[str, ...]:
     return () if shutil.which("redis-server") else ("redis-server",)
 
 
+def _postgresql(program: str) -> str | None:
+    versions = sorted(POSTGRESQL_FOLDER.glob(f"*/bin/{program}"), key=lambda path: int(path.parts[-3]))
+    return str(versions[-1]) if versions else shutil.which(program)
+
+
+def _missing_postgresql() -> tuple[str, ...]:
+    return tuple(f"{program} (of PostgreSQL)" for program in ("initdb", "postgres") if _postgresql(program) is None)
+
+
 _SERVICES: dict[ServiceName, _Service] = {
     "zookeeper": _Service("ZooKeeper", _missing_zookeeper),
     "redis": _Service("Redis", _missing_redis),
+    "postgresql": _Service("PostgreSQL", _missing_postgresql),
 }
 
 
@@ -77,6 +97,13 @@ def java() -> str:
 def redis_server() -> str:
     """The path of `redis-server`. Call after `require("redis")`."""
     return _found("redis-server")
+
+
+def postgresql_program(program: str) -> str:
+    """The path of a program of the PostgreSQL server. Call after `require("postgresql")`."""
+    path = _postgresql(program)
+    assert path is not None, f"{program} is not installed; `require` its service first"
+    return path
 
 
 def zookeeper_classpath() -> str:

@@ -1,0 +1,7 @@
+"""History in SQL: SQLite on the janitor's machine, PostgreSQL for an installation with several."""
+
+from __future__ import annotations
+
+from taskerman.adapters.sql.history import SqlHistory, SqlHistoryReader, upgrade
+
+__all__ = ["SqlHistory", "SqlHistoryReader", "upgrade"]

@@ -1,0 +1,138 @@
+"""The past in SQL: one door for the janitor, which writes, and one for people, who read.
+
+The schema is looked at when the database is first used, not before: a daemon starts, and does its other work, while
+the database is away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import TypeVar
+
+from sqlalchemy import Connection
+
+from taskerman.adapters.sql.database import Database
+from taskerman.adapters.sql.migration import Standing, migrate, standing
+from taskerman.adapters.sql.reading import read_audit, read_refusals, read_tasks
+from taskerman.adapters.sql.recording import write_audit, write_refusals, write_task
+from taskerman.errors import HistorySchema, NotFound, TaskermanError
+from taskerman.model.audit import AuditEntry
+from taskerman.model.history import PastTask, TaskHistory
+from taskerman.model.plan import Refusal
+from taskerman.ports.history import AuditQuery, RefusalQuery, TaskQuery
+
+__all__ = ["SqlHistory", "SqlHistoryReader", "upgrade"]
+
+T = TypeVar("T")
+
+
+class SqlHistory:
+    """The `History` in a database. Safe for several threads; close it."""
+
+    def __init__(self, url: str, *, upgrades: bool, patience: timedelta = timedelta(seconds=10)) -> None:
+        """`upgrades`: whether it makes the tables, and brings them up to date, by itself. Raises `UsageError`."""
+        self._database = Database(url, writes=True, patience=patience)
+        self._upgrades = upgrades
+        self._fits = False
+
+    def record_task(self, task: TaskHistory) -> None:
+        """See `History.record_task`."""
+        self._write(f"record task {task.task_id}", lambda connection: write_task(connection, task))
+
+    def record_audit(self, entries: Sequence[AuditEntry]) -> None:
+        """See `History.record_audit`."""
+        if entries:
+            self._write(f"record {len(entries)} audit entries", lambda connection: write_audit(connection, entries))
+
+    def record_refusals(self, refusals: Sequence[Refusal]) -> None:
+        """See `History.record_refusals`."""
+        if refusals:
+            self._write(
+                f"record {len(refusals)} refused documents", lambda connection: write_refusals(connection, refusals)
+            )
+
+    def close(self) -> None:
+        """Close every connection. Idempotent."""
+        self._database.close()
+
+    def _write(self, doing: str, work: Callable[[Connection], None]) -> None:
+        if not self._fits:
+            found = upgrade_in(self._database) if self._upgrades else self._database.transact("look at it", standing)
+            _check(found, self._database.shown, empty=HistorySchema)
+            self._fits = True
+        try:
+            self._database.transact(doing, work)
+        except Exception:
+            self._fits = False  # whatever happened there, the schema is looked at again before the next one
+            raise
+
+
+class SqlHistoryReader:
+    """The `HistoryReader` of a database; it changes nothing there. Safe for several threads; close it."""
+
+    def __init__(self, url: str, *, patience: timedelta = timedelta(seconds=5)) -> None:
+        """Raises `UsageError`."""
+        self._database = Database(url, writes=False, patience=patience)
+
+    def ended_tasks(self, query: TaskQuery) -> Sequence[PastTask]:
+        """See `HistoryReader.ended_tasks`."""
+        return self._read(lambda connection: read_tasks(connection, query))
+
+    def audit_entries(self, query: AuditQuery) -> Sequence[AuditEntry]:
+        """See `HistoryReader.audit_entries`."""
+        return self._read(lambda connection: read_audit(connection, query))
+
+    def refused_documents(self, query: RefusalQuery) -> Sequence[Refusal]:
+        """See `HistoryReader.refused_documents`."""
+        return self._read(lambda connection: read_refusals(connection, query))
+
+    def close(self) -> None:
+        """Close every connection. Idempotent."""
+        self._database.close()
+
+    def _read(self, work: Callable[[Connection], T]) -> T:
+        def looked_at(connection: Connection) -> T:
+            _check(standing(connection), self._database.shown, empty=NotFound)
+            return work(connection)
+
+        return self._database.transact("read the history", looked_at)
+
+
+def upgrade(url: str, *, patience: timedelta = timedelta(seconds=10)) -> Standing:
+    """Make the tables, or bring them up to date. Idempotent; safe while others write, or upgrade too.
+
+    Raises `HistorySchema` when a newer build made them, `HistoryUnavailable`, `NotPermitted`, `UsageError`.
+    """
+    database = Database(url, writes=True, patience=patience)
+    try:
+        found = upgrade_in(database)
+        _check(found, database.shown, empty=HistorySchema)
+        return found
+    finally:
+        database.close()
+
+
+def upgrade_in(database: Database) -> Standing:
+    """The same in a database that is open; how it stands afterwards."""
+    return database.transact("upgrade the schema", migrate)
+
+
+def _check(found: Standing, shown: str, *, empty: type[TaskermanError]) -> None:
+    """`empty`: what it means that nothing was ever made there."""
+    if found.fits:
+        return
+    if found.there is None:
+        raise empty(
+            f"There is no history in {shown} yet: it has no tables.",
+            next_step="Make them: `taskerman history upgrade`.",
+        )
+    if found.behind:
+        raise HistorySchema(
+            f"The history in {shown} has schema {found.there}, and this build needs {found.needed}.",
+            next_step="Bring it up to date: `taskerman history upgrade`.",
+        )
+    raise HistorySchema(
+        f"The history in {shown} has schema {found.there}, made by a newer build; this one knows {found.needed}.",
+        next_step="Upgrade this build.",
+    )
