@@ -22,10 +22,13 @@ from taskerman.adapters.sqs import SqsQueues
 from taskerman.adapters.zookeeper import ZookeeperTree
 from taskerman.agent import Agent, JournalFile, Profile
 from taskerman.control import Desk, Subject
+from taskerman.control.history import HistoryUpgraded
 from taskerman.coordination.router_moves import RouterMoves
 from taskerman.janitor import Janitor
 from taskerman.janitor.kit import Kit as JanitorKit
+from taskerman.masking import masked
 from taskerman.model.event import Listener
+from taskerman.ports.history import History, HistoryReader
 from taskerman.ports.tree import Tree
 from taskerman.pulse import Pulse
 from taskerman.router import Router
@@ -34,7 +37,18 @@ from taskerman.settings import Loaded, Settings, load
 if TYPE_CHECKING:
     from taskerman.telemetry.telling import Told
 
-__all__ = ["Connect", "open_agent", "open_desk", "open_janitor", "open_router", "read_settings", "subject_of"]
+__all__ = [
+    "Connect",
+    "open_agent",
+    "open_desk",
+    "open_history",
+    "open_history_reader",
+    "open_janitor",
+    "open_router",
+    "read_settings",
+    "subject_of",
+    "upgrade_history",
+]
 
 _A_PERSON_WAITS = timedelta(seconds=5)
 _A_DAEMON_WAITS = timedelta(seconds=15)
@@ -105,7 +119,7 @@ def open_janitor(
             queues=_queues(settings, aws),
             names=settings.queue_names,
             discoveries=_discoveries(settings, aws),
-            history=None,
+            history=closing.enter_context(open_history(settings)),
             clock=SystemClock(),
             emit=emit,
             upkeep=settings.janitor,
@@ -139,6 +153,40 @@ def open_agent(
             emit=emit,
             pulse=told.pulse if told else None,
         )
+
+
+@contextmanager
+def open_history(settings: Settings) -> Iterator[History]:
+    """Where the janitor records the past. It connects when something is recorded. Raises `UsageError`."""
+    from taskerman.adapters.sql import SqlHistory  # noqa: PLC0415  a fifth of a second that only its users pay
+
+    history = SqlHistory(settings.history, upgrades=settings.history_upgrade)
+    try:
+        yield history
+    finally:
+        history.close()
+
+
+@contextmanager
+def open_history_reader(settings: Settings) -> Iterator[HistoryReader]:
+    """The past, for people. Raises `UsageError`."""
+    from taskerman.adapters.sql import SqlHistoryReader  # noqa: PLC0415
+
+    reader = SqlHistoryReader(settings.history)
+    try:
+        yield reader
+    finally:
+        reader.close()
+
+
+def upgrade_history(settings: Settings) -> HistoryUpgraded:
+    """Make the history's tables, or bring them up to date. Idempotent, and safe while others write or upgrade too.
+
+    Raises `HistorySchema` (a newer build made them), `HistoryUnavailable`, `NotPermitted`, `UsageError`.
+    """
+    from taskerman.adapters.sql import upgrade  # noqa: PLC0415
+
+    return HistoryUpgraded(place=masked(settings.history), revision=upgrade(settings.history))
 
 
 def subject_of(loaded: Loaded) -> Subject:

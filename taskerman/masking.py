@@ -24,7 +24,7 @@ def masked(url: str) -> str:
     scheme, found, rest = url.partition("://")
     if not found or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
         return HIDDEN
-    who, at, place = rest.rpartition("@")
+    who, at, place = _SECRET_OPTION.sub(rf"\1{HIDDEN}", rest).rpartition("@")
     if at:
         user, colon, _ = who.partition(":")
         shown = f"{user}:{HIDDEN}@" if colon else f"{user}@"
@@ -33,7 +33,7 @@ def masked(url: str) -> str:
         authority = re.split(r"[/?#]", place, maxsplit=1)[0]
         if not _PLAIN_PLACE.match(authority):
             return f"{scheme}://{HIDDEN}"
-    return f"{scheme}://{shown}" + _SECRET_OPTION.sub(rf"\1{HIDDEN}", place)
+    return f"{scheme}://{shown}{place}"
 
 
 def scrubbed(text: str, *secrets: str | None) -> str:

@@ -3,13 +3,14 @@
 A value comes from the environment (`TASKERMAN_<NAME>`), else from the TOML file that TASKERMAN_SETTINGS_FILE names,
 else it is the default; `load` remembers which, because "where does this come from?" is the first question when
 something is configured wrongly. The address and the credentials of AWS are boto3's business, under its own variables.
-None of these settings is a secret.
+A setting that may hold a password is a `SecretStr`: `listing` shows it masked, and no error quotes it.
 """
 
 from __future__ import annotations
 
 import getpass
 import os
+import re
 import socket
 import tomllib
 from collections.abc import Mapping
@@ -18,7 +19,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, JsonValue, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    JsonValue,
+    PlainSerializer,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+)
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -29,6 +39,7 @@ from pydantic_settings import (
 )
 
 from taskerman.errors import UsageError
+from taskerman.masking import HIDDEN, masked
 from taskerman.model.ids import ID, ClusterName, NodeId, QueueNames
 from taskerman.policy.conclusion import Pace
 from taskerman.policy.guards import SizeGuard
@@ -59,6 +70,20 @@ def _who() -> str:
 
 ActionPattern = Annotated[str, StringConstraints(pattern=rf"^{ID}:({ID}|\*)\z")]
 """`redis_task:restart`, or `redis_task:*` for all that the runner offers."""
+
+
+def _database(url: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"sqlite:////[^?#]+|postgresql(\+psycopg)?://\S+", url.get_secret_value()):
+        raise ValueError("it is neither sqlite:////absolute/path nor postgresql://user@host/database")
+    return url
+
+
+DatabaseUrl = Annotated[
+    SecretStr,
+    AfterValidator(_database),
+    PlainSerializer(lambda url: masked(url.get_secret_value()), return_type=str, when_used="json"),
+]
+"""Where a database is, perhaps with a password, which is never shown."""
 
 
 class Settings(BaseSettings):
@@ -118,6 +143,14 @@ class Settings(BaseSettings):
     janitor: Upkeep = Field(
         Upkeep(), description="a janitor's periods and limits, in one object: docs/how-to/run-a-janitor.md lists them"
     )
+    history_url: DatabaseUrl | None = Field(
+        None,
+        description="where the past is kept: sqlite:////absolute/path or postgresql://user@host/database; else the "
+        "file history.db in TASKERMAN_STATE_DIR",
+    )
+    history_upgrade: bool = Field(
+        True, description="the janitor makes and upgrades the history's tables; else `taskerman history upgrade` does"
+    )
     runners: dict[str, dict[str, JsonValue]] = Field(
         default_factory=dict, description="this node's configuration for each runner, such as how a service restarts"
     )
@@ -159,6 +192,13 @@ class Settings(BaseSettings):
     def pace(self) -> Pace:
         """How fast this fleet tries again."""
         return Pace(backoff=timedelta(seconds=self.retry_backoff_s), deferral=timedelta(seconds=self.deferral_s))
+
+    @property
+    def history(self) -> str:
+        """Where the past is kept, with its password: for whoever opens it, and never to be shown."""
+        if self.history_url is None:
+            return f"sqlite:///{self.state_dir.absolute() / 'history.db'}"
+        return self.history_url.get_secret_value()
 
     @property
     def guard(self) -> SizeGuard:
@@ -250,7 +290,11 @@ def _named(error: ValidationError, origins: Mapping[str, str]) -> UsageError:
         return UsageError(
             f"{origin} sets {name}, which is not a setting.", next_step="`taskerman settings` lists them all."
         )
-    about = Settings.model_fields[name].description
+    field = Settings.model_fields[name]
+    shown = repr(problem["input"])
+    if "SecretStr" in repr(field.annotation):
+        shown = masked(problem["input"]) if isinstance(problem["input"], str) else HIDDEN
+    reason = problem["msg"].removeprefix("Value error, ")
     return UsageError(
-        f"{where} is {problem['input']!r} ({origin}), and cannot be: {problem['msg']}.", next_step=f"It is {about}."
+        f"{where} is {shown} ({origin}), and cannot be: {reason}.", next_step=f"It is {field.description}."
     )

@@ -131,3 +131,51 @@ def test_an_empty_variable_is_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_whoever_uses_sudo_is_named_by_their_own_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUDO_USER", "ada")
     assert load().settings.operator.startswith("ada@")
+
+
+# --- a password in a setting -----------------------------------------------------------------------------
+
+SECRET = "h\u00fcsh/of@it:all"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgresql://ada:{SECRET}@db:5432/history?sslmode=verify-full",
+        f"postgresql://ada@db/history?password={SECRET}",
+        f"postgresql://db/history?sslmode=require&sslpassword={SECRET}",
+    ],
+)
+def test_a_password_is_never_listed(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("TASKERMAN_HISTORY_URL", url)
+    loaded = load()
+    assert loaded.settings.history == url
+    shown = next(one.value for one in loaded.listing() if one.variable == "TASKERMAN_HISTORY_URL")
+    assert str(shown).startswith("postgresql://")
+    assert "***" in str(shown)
+    for text in (str(shown), repr(loaded), str(loaded.settings), loaded.settings.model_dump_json()):
+        assert not any(part in text for part in ("h\u00fcsh", "of@it", "it:all"))
+
+
+@pytest.mark.parametrize(
+    "url", [f"mysql://ada:{SECRET}@db/x", f"{SECRET}", f"postgres:ada:{SECRET}@db", f"sqlite:///{SECRET}.db"]
+)
+def test_a_wrong_address_is_refused_without_its_password(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("TASKERMAN_HISTORY_URL", url)
+    with pytest.raises(UsageError, match=r"TASKERMAN_HISTORY_URL is .*neither sqlite") as caught:
+        load()
+    if not url.startswith("sqlite"):  # a path is no secret
+        assert "h\u00fcsh" not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+def test_an_address_of_a_wrong_type_in_the_file_is_refused_without_its_password(file: Path) -> None:
+    file.write_text(f'[history_url]\npassword = "{SECRET}"\n')
+    with pytest.raises(UsageError) as caught:
+        load()
+    assert "h\u00fcsh" not in str(caught.value)
+
+
+def test_without_an_address_the_past_is_in_a_file_of_the_state_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASKERMAN_STATE_DIR", "/srv/taskerman")
+    assert load().settings.history == "sqlite:////srv/taskerman/history.db"

@@ -13,9 +13,9 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from taskerman.adapters.sql.database import Database
-from taskerman.adapters.sql.migration import Standing, migrate, standing
 from taskerman.adapters.sql.reading import read_audit, read_refusals, read_tasks
 from taskerman.adapters.sql.recording import write_audit, write_refusals, write_task
+from taskerman.adapters.sql.schema import Standing, standing
 from taskerman.errors import HistorySchema, NotFound, TaskermanError
 from taskerman.model.audit import AuditEntry
 from taskerman.model.history import PastTask, TaskHistory
@@ -58,7 +58,7 @@ class SqlHistory:
 
     def _write(self, doing: str, work: Callable[[Connection], None]) -> None:
         if not self._fits:
-            found = upgrade_in(self._database) if self._upgrades else self._database.transact("look at it", standing)
+            found = _upgraded(self._database) if self._upgrades else self._database.transact("look at it", standing)
             _check(found, self._database.shown, empty=HistorySchema)
             self._fits = True
         try:
@@ -99,22 +99,24 @@ class SqlHistoryReader:
         return self._database.transact("read the history", looked_at)
 
 
-def upgrade(url: str, *, patience: timedelta = timedelta(seconds=10)) -> Standing:
-    """Make the tables, or bring them up to date. Idempotent; safe while others write, or upgrade too.
+def upgrade(url: str, *, patience: timedelta = timedelta(seconds=10)) -> str:
+    """Make the tables, or bring them up to date; the schema that they have then. Idempotent; safe beside others.
 
     Raises `HistorySchema` when a newer build made them, `HistoryUnavailable`, `NotPermitted`, `UsageError`.
     """
     database = Database(url, writes=True, patience=patience)
     try:
-        found = upgrade_in(database)
+        found = _upgraded(database)
         _check(found, database.shown, empty=HistorySchema)
-        return found
+        return found.needed
     finally:
         database.close()
 
 
-def upgrade_in(database: Database) -> Standing:
+def _upgraded(database: Database) -> Standing:
     """The same in a database that is open; how it stands afterwards."""
+    from taskerman.adapters.sql.migration import migrate  # noqa: PLC0415  Alembic is as heavy as all the rest
+
     return database.transact("upgrade the schema", migrate)
 
 

@@ -7,51 +7,21 @@ leaves neither a lock nor half a schema behind.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
-from taskerman.adapters.sql.tables import VERSION_TABLE
+from taskerman.adapters.sql.schema import Standing, standing
 
-__all__ = ["Standing", "migrate", "standing"]
+__all__ = ["configuration", "migrate"]
 
-_LOCK_KEY = int.from_bytes(b"taskermn")
+_LOCK_KEY = int.from_bytes(b"taskermn", "big")
 """Of PostgreSQL's advisory lock: a number that nobody else is likely to choose."""
 
 _alembic = threading.Lock()
 """Alembic keeps what it works on in module globals: two threads of one process would mix theirs up."""
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """The schema that a database has, and the one that this build needs. `there` None: no table yet."""
-
-    there: str | None
-    needed: str
-    known: bool
-
-    @property
-    def fits(self) -> bool:
-        """Whether this build may read and write."""
-        return self.there == self.needed
-
-    @property
-    def behind(self) -> bool:
-        """Whether `migrate` would help; otherwise it was made by a newer build."""
-        return not self.fits and self.known
-
-
-def standing(connection: Connection) -> Standing:
-    """How the schema stands. Reads only."""
-    there = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
-    steps = _steps()
-    return Standing(there=there, needed=steps[0], known=there is None or there in steps)
 
 
 def migrate(connection: Connection) -> Standing:
@@ -63,22 +33,17 @@ def migrate(connection: Connection) -> Standing:
         connection.execute(text("SET LOCAL statement_timeout = 0"))  # a step may take as long as its table is large
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
     found = standing(connection)
-    if found.behind:
-        config = _config()
-        config.attributes["connection"] = connection
-        with _alembic:
-            command.upgrade(config, "head")
-        found = standing(connection)
-    return found
+    if not found.behind:
+        return found
+    config = configuration()
+    config.attributes["connection"] = connection
+    with _alembic:
+        command.upgrade(config, "head")
+    return standing(connection)
 
 
-@cache
-def _steps() -> tuple[str, ...]:
-    """Every step that this build knows, the newest first."""
-    return tuple(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
-
-
-def _config() -> Config:
+def configuration() -> Config:
+    """Where Alembic finds the steps."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     return config

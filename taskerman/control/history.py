@@ -1,0 +1,179 @@
+"""HISTORY: what was put away. Reads only, and only from the history: ZooKeeper need not be there.
+
+The present is not in it: a task is in the history when every node of it has an end and the janitor has put it away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import JsonValue
+
+from taskerman.control.values import LetterLine
+from taskerman.errors import TaskUnknown
+from taskerman.model.base import Noun, Timestamp
+from taskerman.model.history import PastEnd, PastTask
+from taskerman.model.ids import AttemptId, ClusterName, NodeId, TaskId
+from taskerman.model.outcome import DeadLetterState, Outcome
+from taskerman.model.task import TaskState
+from taskerman.policy.letters import dead_letter_of_document
+from taskerman.ports.history import AuditQuery, HistoryReader, RefusalQuery, TaskQuery
+
+__all__ = [
+    "AuditLine",
+    "HistoryUpgraded",
+    "PastEndLine",
+    "PastTaskLine",
+    "past_audit",
+    "past_letters",
+    "past_tasks",
+]
+
+
+class PastEndLine(Noun):
+    """One end of one node's share, as the history has it. A node that was redriven has several."""
+
+    node: NodeId
+    az: str
+    rank: int
+    outcome: Outcome
+    attempt: AttemptId
+    attempts: int
+    code: str
+    reason: str
+    at: Timestamp
+    kept: tuple[str, ...]
+    dead_letter: DeadLetterState
+    tail: str
+
+
+class PastTaskLine(Noun):
+    """A task that was put away. `counts`: its nodes by the outcome that each ended with last.
+
+    `document`: when the task was asked for by its id. `ends`: when a task, a node or an outcome was asked for; only
+    those that fit.
+    """
+
+    task_id: TaskId
+    cluster_name: ClusterName
+    owner: str
+    action: str
+    state: TaskState
+    why: str
+    cap: int
+    planned_at: Timestamp
+    ended_at: Timestamp
+    not_after: Timestamp
+    counts: dict[str, int]
+    document: dict[str, JsonValue] | None = None
+    ends: tuple[PastEndLine, ...] = ()
+
+
+class AuditLine(Noun):
+    """Who changed what, when and why. `by`: as claimed."""
+
+    at: Timestamp
+    by: str
+    verb: str
+    target: str
+    why: str
+
+
+class HistoryUpgraded(Noun):
+    """The history's tables are those of this build. `place`: where, without its password."""
+
+    place: str
+    revision: str
+
+
+def past_tasks(reader: HistoryReader, query: TaskQuery) -> Sequence[PastTaskLine]:
+    """Tasks that were put away, the newest first. Raises `TaskUnknown` when one was named that is not among them."""
+    found = reader.ended_tasks(query)
+    if not found and query.task is not None and not reader.ended_tasks(TaskQuery(task=query.task, most=1)):
+        raise TaskUnknown(
+            f"Task {query.task} is not in the history.",
+            next_step=f"If it has not been put away yet: `taskerman status {query.task}`.",
+        )
+    return tuple(_line(task) for task in found)
+
+
+def past_letters(
+    reader: HistoryReader, *, tasks: TaskQuery, documents: RefusalQuery, most: int
+) -> Sequence[LetterLine]:
+    """Dead letters that were put away, of assignments and of documents, the newest first; at most `most`."""
+    lines = [
+        LetterLine(
+            key=one.end.attempt,
+            kind="assignment",
+            task_id=task.task_id,
+            node=one.node,
+            cluster_name=task.cluster_name,
+            outcome=one.end.outcome,
+            code=one.end.code,
+            reason=one.end.reason,
+            at=one.end.at,
+            state=one.end.dead_letter.value,
+        )
+        for task in reader.ended_tasks(tasks)
+        for one in task.ends
+    ]
+    for refusal in reader.refused_documents(documents):
+        letter = dead_letter_of_document(refusal)
+        lines.append(
+            LetterLine(
+                key=refusal.sha256,
+                kind="document",
+                task_id=refusal.task_id,
+                node=None,
+                cluster_name=refusal.cluster_name,
+                outcome=letter.outcome,
+                code=refusal.code,
+                reason=refusal.reason,
+                at=refusal.at,
+                state=refusal.dead_letter,
+            )
+        )
+    return tuple(sorted(lines, key=lambda line: (line.at, line.key), reverse=True)[:most])
+
+
+def past_audit(reader: HistoryReader, query: AuditQuery) -> Sequence[AuditLine]:
+    """Who changed what, when and why, the newest first."""
+    return tuple(
+        AuditLine(at=entry.at, by=entry.by, verb=entry.verb, target=entry.target, why=entry.why)
+        for entry in reader.audit_entries(query)
+    )
+
+
+def _line(task: PastTask) -> PastTaskLine:
+    return PastTaskLine(
+        task_id=task.task_id,
+        cluster_name=task.cluster_name,
+        owner=task.owner,
+        action=task.action,
+        state=task.state,
+        why=task.why,
+        cap=task.cap,
+        planned_at=task.planned_at,
+        ended_at=task.ended_at,
+        not_after=task.not_after,
+        counts={outcome.value: nodes for outcome, nodes in task.counts.items()},
+        document=task.document,
+        ends=tuple(_end(one) for one in task.ends),
+    )
+
+
+def _end(one: PastEnd) -> PastEndLine:
+    return PastEndLine(
+        node=one.node,
+        az=one.az,
+        rank=one.rank,
+        outcome=one.end.outcome,
+        attempt=one.end.attempt,
+        attempts=one.end.attempts,
+        code=one.end.code,
+        reason=one.end.reason,
+        at=one.end.at,
+        kept=one.end.kept,
+        dead_letter=one.end.dead_letter,
+        tail=one.end.tail,
+    )
