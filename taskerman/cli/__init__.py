@@ -18,6 +18,9 @@ __all__ = ["invoke", "main"]
 
 INTERRUPTED = 130
 
+_LISTS = {"slots": ("list", "release"), "history": ("list", "letters", "audit", "upgrade")}
+"""Verbs with verbs of their own that list when none of those follows."""
+
 
 def main() -> None:
     """The `taskerman` command."""
@@ -47,9 +50,10 @@ def invoke(argv: Sequence[str]) -> int:
 
 
 def _spelled_out(argv: Sequence[str]) -> list[str]:
-    """The words as the parser wants them: no word at all asks for help, and `slots [CLUSTER]` lists."""
+    """The words as the parser wants them: no word at all asks for help; `slots [CLUSTER]` and `history` list."""
     words = list(argv) or ["--help"]
-    if words[0] == "slots" and (len(words) == 1 or words[1] not in ("list", "release", "-h", "--help")):
+    verbs = _LISTS.get(words[0])
+    if verbs is not None and (len(words) == 1 or words[1] not in (*verbs, "-h", "--help")):
         words.insert(1, "list")
     return words
 

@@ -27,6 +27,7 @@ __all__ = [
     "be_quiet",
     "desk",
     "live",
+    "one_line",
     "print_blocks",
     "print_value",
     "print_values",
@@ -43,6 +44,8 @@ class Table:
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
+
+_CELL = 70
 
 Block = str | Table
 """A line or a table."""
@@ -137,6 +140,12 @@ def ago(then: datetime | None, now: datetime) -> str:
     if then > now:
         return f"in {_span(then - now)}"
     return _span(now - then)
+
+
+def one_line(text: str) -> str:
+    """As a cell of a table shows it: no line breaks, and cut where it would push the other columns away."""
+    line = " ".join(text.split())
+    return line if len(line) <= _CELL else line[: _CELL - 3] + "..."
 
 
 def _span(span: timedelta) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from taskerman.cli.printing import Block, Table, ago
+from taskerman.cli.printing import Block, Table, ago, one_line
 from taskerman.control.values import (
     Approved,
     Cancelled,
@@ -45,8 +45,6 @@ __all__ = [
     "submitted",
     "task",
 ]
-
-_REASON = 70
 
 
 def counts(found: Mapping[str, int]) -> str:
@@ -227,7 +225,7 @@ def letters(values: Sequence[LetterLine], now: datetime) -> list[Block]:
                     line.outcome.value,
                     ago(line.at, now),
                     line.state,
-                    _short(f"{line.code}: {line.reason}" if line.code else line.reason),
+                    one_line(f"{line.code}: {line.reason}" if line.code else line.reason),
                 )
                 for line in values
             ),
@@ -285,7 +283,7 @@ def _places(values: Sequence[HeldPlace], now: datetime) -> Table:
                 place.state.value,
                 place.task_id,
                 ago(place.since, now),
-                _short(place.why),
+                one_line(place.why),
             )
             for place in values
         ),
@@ -297,7 +295,7 @@ def _state(node: NodeStatus) -> str:
 
 
 def _what(node: NodeStatus, now: datetime) -> str:
-    parts = [_short(f"{node.code}: {node.reason}" if node.code else node.reason)]
+    parts = [one_line(f"{node.code}: {node.reason}" if node.code else node.reason)]
     if node.next_at is not None:
         parts.append(f"again {ago(node.next_at, now)}")
     if node.kept:
@@ -314,8 +312,3 @@ def _with_until(text: str, until: datetime | None, now: datetime) -> str:
 def _some(nodes: Sequence[str]) -> str:
     shown = " ".join(nodes[:6])
     return shown if len(nodes) <= 6 else f"{shown} and {len(nodes) - 6} more"
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _REASON else line[: _REASON - 3] + "..."

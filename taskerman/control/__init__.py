@@ -12,6 +12,7 @@ from taskerman.control.desk import Desk
 from taskerman.control.doctor import Subject, examine, initialise
 from taskerman.control.explaining import explain
 from taskerman.control.following import follow, follow_cancel
+from taskerman.control.history import outcome_named, past_audit, past_letters, past_tasks, point_in_time
 from taskerman.control.places import list_slots, release
 from taskerman.control.status import overview, task_status
 from taskerman.control.stopping import approve, cancel, hold, resume, time_span, unhold
@@ -31,7 +32,12 @@ __all__ = [
     "initialise",
     "list_letters",
     "list_slots",
+    "outcome_named",
     "overview",
+    "past_audit",
+    "past_letters",
+    "past_tasks",
+    "point_in_time",
     "prepare",
     "preview",
     "redrive",

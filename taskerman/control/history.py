@@ -5,12 +5,14 @@ The present is not in it: a task is in the history when every node of it has an 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 from pydantic import JsonValue
 
 from taskerman.control.values import LetterLine
-from taskerman.errors import TaskUnknown
+from taskerman.errors import TaskUnknown, UsageError
 from taskerman.model.base import Noun, Timestamp
 from taskerman.model.history import PastEnd, PastTask
 from taskerman.model.ids import AttemptId, ClusterName, NodeId, TaskId
@@ -24,9 +26,11 @@ __all__ = [
     "HistoryUpgraded",
     "PastEndLine",
     "PastTaskLine",
+    "outcome_named",
     "past_audit",
     "past_letters",
     "past_tasks",
+    "point_in_time",
 ]
 
 
@@ -98,24 +102,32 @@ def past_tasks(reader: HistoryReader, query: TaskQuery) -> Sequence[PastTaskLine
 
 
 def past_letters(
-    reader: HistoryReader, *, tasks: TaskQuery, documents: RefusalQuery, most: int
+    reader: HistoryReader,
+    *,
+    task: TaskId | None = None,
+    cluster: ClusterName | None = None,
+    since: datetime | None = None,
+    most: int = 50,
 ) -> Sequence[LetterLine]:
     """Dead letters that were put away, of assignments and of documents, the newest first; at most `most`."""
+    tasks = TaskQuery(task=task, cluster=cluster, letters=True, since=since, most=most)
+    documents = RefusalQuery(task=task, cluster=cluster, since=since, most=most)
     lines = [
         LetterLine(
             key=one.end.attempt,
             kind="assignment",
-            task_id=task.task_id,
+            task_id=ended.task_id,
             node=one.node,
-            cluster_name=task.cluster_name,
+            cluster_name=ended.cluster_name,
             outcome=one.end.outcome,
             code=one.end.code,
             reason=one.end.reason,
             at=one.end.at,
             state=one.end.dead_letter.value,
         )
-        for task in reader.ended_tasks(tasks)
-        for one in task.ends
+        for ended in reader.ended_tasks(tasks)
+        for one in ended.ends
+        if since is None or one.end.at >= since
     ]
     for refusal in reader.refused_documents(documents):
         letter = dead_letter_of_document(refusal)
@@ -142,6 +154,33 @@ def past_audit(reader: HistoryReader, query: AuditQuery) -> Sequence[AuditLine]:
         AuditLine(at=entry.at, by=entry.by, verb=entry.verb, target=entry.target, why=entry.why)
         for entry in reader.audit_entries(query)
     )
+
+
+def point_in_time(text: str, now: datetime) -> datetime:
+    """`90m`, `2h` or `7d` before `now`; or a day, or a time (UTC unless it says otherwise). Raises `UsageError`."""
+    if span := re.fullmatch(r"(?:([0-9]{1,6})d)?(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,6})s)?", text.strip()):
+        days, hours, minutes, seconds = (int(part or 0) for part in span.groups())
+        if days or hours or minutes or seconds:
+            try:
+                return now - timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+            except OverflowError:
+                return datetime.min.replace(tzinfo=UTC)
+    try:
+        when = datetime.fromisoformat(text.strip())
+        return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise UsageError(
+            f"{text!r} is not a time.", next_step="Write 90m, 2h, 7d, 2026-01-31 or 2026-01-31T12:00Z."
+        ) from None
+
+
+def outcome_named(text: str) -> Outcome:
+    """The outcome of that name. Raises `UsageError`."""
+    try:
+        return Outcome(text)
+    except ValueError:
+        names = ", ".join(outcome.value for outcome in Outcome if outcome is not Outcome.DEFERRED)
+        raise UsageError(f"{text!r} is not an outcome.", next_step=f"There are {names}.") from None
 
 
 def _line(task: PastTask) -> PastTaskLine:

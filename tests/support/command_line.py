@@ -12,7 +12,9 @@ import pytest
 
 from taskerman import bootstrap, cli
 from taskerman.control import Desk
+from taskerman.ports.history import HistoryReader
 from taskerman.settings import Loaded, Settings
+from taskerman.testing.history import MemoryHistory
 from tests.support.fleet import Fleet
 
 
@@ -37,11 +39,18 @@ class CommandLine:
         self.fleet = fleet
         self._capsys = capsys
 
+        self.history = MemoryHistory()
+
+        @contextmanager
+        def open_history_reader(settings: Settings) -> Iterator[HistoryReader]:
+            yield self.history
+
         @contextmanager
         def open_desk(settings: Settings) -> Iterator[Desk]:
             yield fleet.desk
 
         monkeypatch.setattr(bootstrap, "open_desk", open_desk)
+        monkeypatch.setattr(bootstrap, "open_history_reader", open_history_reader)
         monkeypatch.setattr(bootstrap, "read_settings", lambda: Loaded(Settings(operator="ada@laptop"), {}))
         monkeypatch.setattr("time.sleep", fleet.clock.advance)
 

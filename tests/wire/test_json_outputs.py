@@ -10,6 +10,7 @@ import pytest
 from taskerman.model.outcome import Outcome
 from tests.support.command_line import CommandLine
 from tests.support.fleet import CLUSTER, NODES, Fleet, document
+from tests.support.history import record_a_week
 from tests.wire.golden import check_golden
 
 
@@ -27,6 +28,7 @@ def taskerman(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
     fleet.queues.send(fleet.names.tasks, document("t-3", cluster_name="demo:none"))
     fleet.route()
     line = CommandLine(fleet, monkeypatch, capsys)
+    record_a_week(line.history)
     assert line("hold", "owner:dba", "--why", "quarter end").code == 0
     return line
 
@@ -45,6 +47,10 @@ READS = {
     "slots": ["slots"],
     "dlq-list": ["dlq", "list"],
     "dlq-show": ["dlq", "show", "t-1"],
+    "history": ["history"],
+    "history-task": ["history", "--task", "restart-1"],
+    "history-letters": ["history", "letters"],
+    "history-audit": ["history", "audit"],
     "dry-run": [
         *("submit", "--dry-run", "--action", "demo_task:restart", "--cluster", "demo:web"),
         *("--task-id", "t-4", "--limit", "2"),
