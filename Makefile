@@ -10,7 +10,10 @@ READY := $(VENV)/.installed
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help env services demo check format test acceptance bench load docs lock clean
+.PHONY: help env services demo check format test acceptance chaos bench load docs lock clean
+
+SEED ?= 1
+MINUTES ?= 10
 
 help: ## This list
 	@echo "Taskerman: make <target>"
@@ -59,6 +62,9 @@ test: env services ## Everything: also real ZooKeeper, Redis and PostgreSQL, pro
 
 acceptance: env services ## Only the shipped commands against real clusters, with faults
 	$(BIN)/pytest tests/acceptance
+
+chaos: env services ## Faults at random against everything real, and a judge: make chaos SEED=7 MINUTES=10
+	$(BIN)/python -m tests.chaos --seed $(SEED) --minutes $(MINUTES)
 
 bench: env services ## Measure what the README promises about speed
 	$(BIN)/python benchmarks/rolling.py

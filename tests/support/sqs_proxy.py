@@ -24,6 +24,7 @@ __all__ = ["Harm", "SqsProxy", "running_proxy"]
 
 UPSTREAM_TIMEOUT_S = 60.0
 SENDS = frozenset({"SendMessage", "SendMessageBatch"})
+DELETES = frozenset({"DeleteMessage", "DeleteMessageBatch"})
 HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"})
 
 
@@ -36,8 +37,10 @@ class Harm:
     `refuse_next`, `swallow_next`: the same for the next so many. `only`: the operations that these concern; empty =
     all. `refuse_with`: status and code of a refusal; by default half of them are throttling and half 503.
     `stall_after`: so many more of the requests in `only` are forwarded; those that follow are neither forwarded nor
-    answered until it is None again, and then their connections are cut. `dice`: seeded, so that a failure can be seen
-    again.
+    answered until it is None again, and then their connections are cut. `delay_most_s`: each message that is sent
+    arrives later by up to so many seconds, so messages overtake each other. `forget`: the share of deletes that are
+    answered well and not done. `again`: the share of receives whose messages are lent to the next one who asks, too.
+    `dice`: seeded, so that a failure can be seen again.
     """
 
     copies: int = 1
@@ -48,14 +51,17 @@ class Harm:
     only: frozenset[str] = frozenset()
     refuse_with: tuple[int, str] | None = None
     stall_after: int | None = None
+    delay_most_s: int = 0
+    forget: float = 0.0
+    again: float = 0.0
     dice: random.Random = field(default_factory=lambda: random.Random(1))
 
 
 class SqsProxy:
     """A running proxy. `url`: where it listens. `harm`: see `Harm`."""
 
-    def __init__(self, upstream: str) -> None:
-        """`upstream`: the URL of the local cloud."""
+    def __init__(self, upstream: str, address: str = "127.0.0.1") -> None:
+        """`upstream`: the URL of the local cloud. `address`: to listen at."""
         parts = urlsplit(upstream)
         assert parts.hostname is not None
         assert parts.port is not None
@@ -63,15 +69,17 @@ class SqsProxy:
         self.seen: Counter[str] = Counter()
         """Requests by operation, forwarded or not; those of other services under their path."""
         self.harmed: Counter[str] = Counter()
-        """Requests by what was done to them: "copied", "refused", "swallowed", "stalled"."""
+        """Requests by what was done to them: "copied", "refused", "swallowed", "stalled", "delayed", "forgotten",
+        "lent again"."""
         self._upstream = (parts.hostname, parts.port)
         self._lock = threading.Lock()
-        self._server = _Server(("127.0.0.1", 0), self)
+        self._address = address
+        self._server = _Server((address, 0), self)
 
     @property
     def url(self) -> str:
         """For AWS_ENDPOINT_URL."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"http://{self._address}:{self._server.server_address[1]}"
 
     def serve(self) -> None:
         """Forward until `close`; on a thread of its own."""
@@ -123,6 +131,25 @@ class SqsProxy:
             either = (403, "RequestThrottled") if self.harm.dice.random() < 0.5 else (503, "ServiceUnavailable")
             return self.harm.refuse_with or either
 
+    def happens(self, what: str, share: float) -> bool:
+        """Throw the dice for something that happens to a share of the requests; counted when it does."""
+        with self._lock:
+            hit = share > 0 and self.harm.dice.random() < share
+            self.harmed[what] += hit
+            return hit
+
+    def late(self, operation: str, body: bytes) -> bytes:
+        """The request, its messages delayed."""
+        with self._lock:
+            most = self.harm.delay_most_s if operation in SENDS else 0
+            if most == 0:
+                return body
+            request = json.loads(body)
+            for entry in request.get("Entries", [request]):
+                entry["DelaySeconds"] = self.harm.dice.randint(0, most)
+            self.harmed["delayed"] += 1
+            return json.dumps(request).encode()
+
     def forward(self, method: str, path: str, headers: dict[str, str], body: bytes) -> _Answer:
         """Ask the local cloud."""
         connection = http.client.HTTPConnection(*self._upstream, timeout=UPSTREAM_TIMEOUT_S)
@@ -171,16 +198,34 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
             return
-        headers = {name: value for name, value in self.headers.items() if name.lower() != "connection"}
+        if operation in DELETES and proxy.happens("forgotten", proxy.harm.forget):
+            entries = json.loads(body).get("Entries", [])
+            done = {"Successful": [{"Id": entry["Id"]} for entry in entries], "Failed": []} if entries else {}
+            self._answer(_Answer(200, [("Content-Type", "application/x-amz-json-1.0")], json.dumps(done).encode()))
+            return
+        headers = {
+            name: value for name, value in self.headers.items() if name.lower() not in ("connection", "content-length")
+        }
+        body = proxy.late(operation, body)
         for _ in range(proxy.copies(operation)):
             answer = proxy.forward(self.command, self.path, headers, body)
         if verdict == "swallowed":
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
             return
+        if operation == "ReceiveMessage" and proxy.happens("lent again", proxy.harm.again):
+            self._lend_again(headers, body, answer)
         self._answer(answer)
 
     do_GET = do_POST  # noqa: N815 - the name that http.server calls
+
+    def _lend_again(self, headers: dict[str, str], body: bytes, answer: _Answer) -> None:
+        queue = json.loads(body)["QueueUrl"]
+        told = {name: value for name, value in headers.items() if name.lower() != "x-amz-target"}
+        told["X-Amz-Target"] = "AmazonSQS.ChangeMessageVisibility"
+        for message in json.loads(answer.body or b"{}").get("Messages", []):
+            change = {"QueueUrl": queue, "ReceiptHandle": message["ReceiptHandle"], "VisibilityTimeout": 0}
+            self.server.proxy.forward("POST", self.path, told, json.dumps(change).encode())
 
     def _answer(self, answer: _Answer) -> None:
         self.send_response(answer.status)
@@ -201,9 +246,9 @@ def _refusal(status: int, code: str) -> _Answer:
 
 
 @contextmanager
-def running_proxy(upstream: str) -> Iterator[SqsProxy]:
-    """A proxy in front of `upstream` until the block ends."""
-    proxy = SqsProxy(upstream)
+def running_proxy(upstream: str, address: str = "127.0.0.1") -> Iterator[SqsProxy]:
+    """A proxy in front of `upstream` until the block ends. `address`: where it listens."""
+    proxy = SqsProxy(upstream, address)
     thread = threading.Thread(target=proxy.serve, name="sqs-proxy", daemon=True)
     thread.start()
     try:
