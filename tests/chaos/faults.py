@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 from tests.chaos.town import SESSION_S, Seat, Service, Town
-from tests.chaos.witness import Coroner
+from tests.chaos.witness import Coroner, Line
 from tests.support.sqs_proxy import Harm
 
 __all__ = ["KINDS", "Fault", "World", "from_json", "to_json"]
@@ -123,7 +123,7 @@ class ActionKilled(Fault):
         return cls(0.0, dice.randrange(1000))
 
     def inject(self, world: World) -> bool:
-        acting = world.coroner.acting()
+        acting = _acting(world)
         if not acting:
             return False
         with suppress(ProcessLookupError):
@@ -453,13 +453,15 @@ def _signal(service: Service, number: signal.Signals) -> bool:
     return True
 
 
-def _acting_seat(world: World, number: int, patience_s: float = 2.0) -> Seat | None:
-    """A seat whose node acts; one appears within seconds, if work is done at all."""
+def _acting(world: World, patience_s: float = 3.0) -> list[Line]:
+    """Who acts now; somebody does within seconds, if work is done at all."""
     give_up = time.monotonic() + patience_s
-    while time.monotonic() < give_up:
-        nodes = [line["node"] for line in world.coroner.acting()]
-        found = [seat for seat in world.town.seats if seat.instance in nodes]
-        if found:
-            return found[number % len(found)]
-        time.sleep(0.01)
-    return None
+    while not (found := world.coroner.acting()) and time.monotonic() < give_up:
+        time.sleep(0.005)
+    return found
+
+
+def _acting_seat(world: World, number: int) -> Seat | None:
+    nodes = [line["node"] for line in _acting(world)]
+    found = [seat for seat in world.town.seats if seat.instance in nodes]
+    return found[number % len(found)] if found else None

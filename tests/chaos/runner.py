@@ -72,7 +72,7 @@ class Chaotic(TaskRunner):
         self.note("begin")
         ok = False
         try:
-            time.sleep(dice.uniform(0.02, 0.6))
+            time.sleep(dice.uniform(0.02, 1.2))
             if how == "long":
                 time.sleep(dice.uniform(1.0, 3.0))
             elif how == "raise":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,7 @@ def line(what: str, node: str, at: float, *, task: str = "t1", k: int = 1, pid: 
     }
 
 
-def whole(node: str, at: float, **known: int) -> list[dict]:
+def whole(node: str, at: float, **known: Any) -> list[dict]:
     """An attempt that goes well, from `at` to a second later."""
     return [
         line("pre", node, at, **known),
@@ -90,7 +91,7 @@ class TestNeverMoreThanAllowed:
 
     def test_the_smaller_promise_binds_whoever_comes_second(self) -> None:
         orders = (ORDER, Order("t2", CLUSTER, "red", 3))
-        both = (*whole("n1", 0.0), *whole("n2", 0.5, task="t2"))  # type: ignore[arg-type]
+        both = (*whole("n1", 0.0), *whole("n2", 0.5, task="t2"))
         assert 1 in broken(replace(KEPT, orders=orders, lines=both))
 
     def test_two_may_where_both_allow_two(self) -> None:
