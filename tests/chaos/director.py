@@ -286,7 +286,8 @@ class Director:
         """What daemons said of themselves."""
         for log in sorted(self.folder.glob("*.log")):
             for line in log.read_text(errors="replace").splitlines():
-                if "Traceback (most recent call last)" in line or '"E-BUG"' in line:
+                # A runner's traceback stands inside the line of its attempt; one of the daemon's own begins a line.
+                if line.startswith("Traceback (most recent call last)") or '"E-BUG"' in line:
                     self.tell("accident", text=f"{log.name}: {line[:300]}")
                     break
 
