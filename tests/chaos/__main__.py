@@ -10,6 +10,7 @@ import shutil
 import sys
 import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 from tests.chaos.cell import IN_A_CELL, can_make_cells, open_cell
@@ -32,7 +33,7 @@ def main() -> int:
 
 
 def _run(asked: argparse.Namespace) -> int:
-    from tests.chaos.director import Director  # noqa: PLC0415  (not before --help)
+    from tests.chaos.director import CAN_PUT_AWAY, Director  # noqa: PLC0415  (not before --help)
     from tests.chaos.judge import judge  # noqa: PLC0415
     from tests.chaos.report import figures, show  # noqa: PLC0415
     from tests.chaos.schedule import draw, read, write  # noqa: PLC0415
@@ -40,21 +41,25 @@ def _run(asked: argparse.Namespace) -> int:
     logging.getLogger("kazoo").setLevel(logging.CRITICAL)  # that connections break is what we are here for
     folder = asked.folder or Path(tempfile.mkdtemp(prefix="taskerman-chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
-    has_janitor = any((Path("taskerman") / name).exists() for name in ("janitor", "janitor.py"))
+    can_reclaim = find_spec("taskerman.janitor.reclaiming") is not None
     length_s = asked.minutes * 60
     in_a_cell = IN_A_CELL in os.environ
     plan = (
         read(asked.plan)
         if asked.plan
-        else draw(asked.seed, length_s, every_s=asked.every, has_cell=in_a_cell, has_janitor=has_janitor)
+        else draw(asked.seed, length_s, every_s=asked.every, has_cell=in_a_cell, can_reclaim=can_reclaim)
     )
     write(folder / "plan.jsonl", plan)
     clusters = {f"chaos:{name}": int(size) for name, size in (part.split("=") for part in asked.clusters.split(","))}
     print(f"seed {asked.seed}, {asked.minutes:g} minutes, {len(plan)} things planned: {folder}/plan.jsonl", flush=True)
     if not in_a_cell:
         print("not checked here: partitions and full disks (they need root and namespaces)", flush=True)
-    if not has_janitor:
-        print("not checked here: what is left in ZooKeeper after its garbage collection (no janitor)", flush=True)
+    if not can_reclaim:
+        print("not checked here: instances that are terminated (the janitor does not reclaim yet)", flush=True)
+    if not CAN_PUT_AWAY:
+        print(
+            "not checked here: what is left in ZooKeeper when tasks are put away (no janitor does it yet)", flush=True
+        )
     began = time.monotonic()
 
     def say(text: str) -> None:

@@ -32,7 +32,9 @@ from tests.chaos.witness import Coroner, Line, write_line
 from tests.chaos.work import Orders
 from tests.support.sqs_proxy import running_proxy
 
-__all__ = ["Director"]
+__all__ = ["CAN_PUT_AWAY", "Director"]
+
+CAN_PUT_AWAY = False
 
 _REST_S = 240.0
 _CARE_S = 3.0

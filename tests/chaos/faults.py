@@ -44,7 +44,7 @@ class Fault(ABC):
     lasts_s: float
     weight: ClassVar[float] = 1.0
     needs_cell: ClassVar[bool] = False
-    needs_janitor: ClassVar[bool] = False
+    needs_reclaim: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod
@@ -395,7 +395,7 @@ class InstanceTerminated(Fault):
     seat: int
     acting: bool
     weight: ClassVar[float] = 1.0
-    needs_janitor: ClassVar[bool] = True
+    needs_reclaim: ClassVar[bool] = True
 
     @classmethod
     def draw(cls, dice: random.Random) -> Fault:

@@ -48,14 +48,14 @@ class Planned:
     what: Fault | Act
 
 
-def draw(seed: int, length_s: float, *, every_s: float, has_cell: bool, has_janitor: bool) -> tuple[Planned, ...]:
+def draw(seed: int, length_s: float, *, every_s: float, has_cell: bool, can_reclaim: bool) -> tuple[Planned, ...]:
     """The plan of a run. `every_s`: between two faults, on average; persons act half as often.
 
     Nothing is planned for the first seconds, in which the first tasks begin.
     """
     dice = random.Random(f"plan {seed}")
     kinds = [
-        kind for kind in KINDS.values() if (has_cell or not kind.needs_cell) and (has_janitor or not kind.needs_janitor)
+        kind for kind in KINDS.values() if (has_cell or not kind.needs_cell) and (can_reclaim or not kind.needs_reclaim)
     ]
     found: list[Planned] = []
     at = _QUIET_S

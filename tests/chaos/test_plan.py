@@ -9,7 +9,7 @@ from tests.chaos.schedule import Act, draw, read, write
 
 
 def drawn(seed: int = 7, length_s: float = 600.0, *, whole: bool = True) -> tuple:
-    return draw(seed, length_s, every_s=2.0, has_cell=whole, has_janitor=whole)
+    return draw(seed, length_s, every_s=2.0, has_cell=whole, can_reclaim=whole)
 
 
 def test_the_same_seed_draws_the_same_plan_and_another_seed_another() -> None:
@@ -30,7 +30,7 @@ def test_every_kind_of_fault_comes_before_any_comes_twice() -> None:
 def test_where_there_is_no_cell_nothing_is_planned_that_needs_one() -> None:
     faults = [planned.what for planned in drawn(whole=False) if isinstance(planned.what, Fault)]
     assert faults
-    assert not any(fault.needs_cell or fault.needs_janitor for fault in faults)
+    assert not any(fault.needs_cell or fault.needs_reclaim for fault in faults)
 
 
 def test_people_act_all_the_time() -> None:

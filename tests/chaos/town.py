@@ -33,6 +33,18 @@ Listener = Callable[..., dict[str, Any]]
 _DISK = "8m"
 _RESTART_S = 0.5
 SESSION_S = 4
+UPKEEP = {
+    "turn_s": 1,
+    "margin_s": 5,
+    "reclaim_every_s": 2,
+    "absent_apart_s": 10,
+    "reclaims_an_hour": 1000,
+    "ring_every_s": 30,
+    "settle_grace_s": 5,
+    "put_away_every_s": 3,
+    "letters_kept_s": 5,
+}
+"""A janitor in a hurry: what takes days is seen in minutes. Tombstones outlast the run, as they outlast late copies."""
 
 
 @dataclass
@@ -87,7 +99,11 @@ class Town:
         self.installation.env["PYTHONPATH"] = os.pathsep.join(
             [str(_plugin(folder)), self.installation.env["PYTHONPATH"]]
         )
-        self.installation.env |= {"CHAOS_BREAKAGE": breakage, "TASKERMAN_DEFERRAL_S": "1"}
+        self.installation.env |= {
+            "CHAOS_BREAKAGE": breakage,
+            "TASKERMAN_DEFERRAL_S": "1",
+            "TASKERMAN_JANITOR": json.dumps(UPKEEP),
+        }
         self._seed = seed
         self.seats = [
             Seat(f"{cluster.split(':')[1]}{number}", cluster, ground.host(f"{cluster.split(':')[1]}{number}"))
@@ -95,10 +111,7 @@ class Town:
             for number in range(1, size + 1)
         ]
         self.routers = [self._service(f"router-{number}", ["router"]) for number in (1, 2)]
-        has_janitor = (Path(__file__).parents[2] / "taskerman" / "janitor").exists() or (
-            Path(__file__).parents[2] / "taskerman" / "janitor.py"
-        ).exists()
-        self.janitors = [self._service(f"janitor-{number}", ["janitor"]) for number in (1, 2)] if has_janitor else []
+        self.janitors = [self._service(f"janitor-{number}", ["janitor"]) for number in (1, 2)]
         for seat in self.seats:
             seat.agent = Service(f"agent-{seat.name}", lambda seat=seat: self._start_agent(seat))  # type: ignore[misc]
         self._stop = threading.Event()
