@@ -57,9 +57,7 @@ def _run(asked: argparse.Namespace) -> int:
     if not can_reclaim:
         print("not checked here: instances that are terminated (the janitor does not reclaim yet)", flush=True)
     if not CAN_PUT_AWAY:
-        print(
-            "not checked here: what is left in ZooKeeper when tasks are put away (no janitor does it yet)", flush=True
-        )
+        print("not checked here: what is left in ZooKeeper when tasks are put away (not built yet)", flush=True)
     began = time.monotonic()
 
     def say(text: str) -> None:
