@@ -154,21 +154,21 @@ def ours(work: Work, hosts: str, aws_url: str, folder: Path, *, hold: bool) -> S
     emit: Callable[[Event], None] = lambda event: events.append((time.monotonic(), event))  # noqa: E731
     root = f"/bench-{work.nodes}-{time.monotonic_ns()}"
 
-    def connect() -> ZookeeperTree:
-        return ZookeeperTree(hosts, root=root, session_timeout=timedelta(seconds=30), on_request=count)
+    def connect(counted: bool = True) -> ZookeeperTree:
+        told = count if counted else None
+        return ZookeeperTree(hosts, root=root, session_timeout=timedelta(seconds=30), on_request=told)
 
     queues = SqsQueues(Aws(endpoint_url=aws_url, on_request=count), receivers=work.nodes + 10)
     clock = SystemClock()
     log = folder / "log"
     log.touch()
-    tree = connect()
+    tree = connect(counted=False)  # what the benchmark itself looks at is not an attempt's
     tree.open()
-    operator = OperatorMoves(tree, "benchmark", clock.now)
-    operator.install("benchmark")
-    queues.ensure(NAMES.tasks)
-    queues.ensure(NAMES.dead_letter)
+    router_tree = connect()
+    operator = _install(tree, queues, clock)
+    router_tree = connect()
     router = Router(
-        RouterMoves(tree),
+        RouterMoves(router_tree),
         queues=queues,
         names=NAMES,
         discoveries={"aws_tags": MemoryDiscovery({CLUSTER: [Node(id=name) for name in work.names]})},
@@ -207,7 +207,16 @@ def ours(work: Work, hosts: str, aws_url: str, folder: Path, *, hold: bool) -> S
         for thread in threads:
             thread.join()
         tree.close()
+        router_tree.close()
     return _measure(work, events, log, counted, cpu, children)
+
+
+def _install(tree: ZookeeperTree, queues: SqsQueues, clock: SystemClock) -> OperatorMoves:
+    operator = OperatorMoves(tree, "benchmark", clock.now)
+    operator.install("benchmark")
+    queues.ensure(NAMES.tasks)
+    queues.ensure(NAMES.dead_letter)
+    return operator
 
 
 def _agents(
@@ -360,20 +369,25 @@ def main() -> int:
     if shutil.which("java") is None:
         print("This needs a real ZooKeeper: install java and Debian's zookeeper (`make services`).", file=sys.stderr)
         return 5
+    nodes, at_once = options.nodes, options.at_once
     wanted = (
-        [(options.seconds, options.uneven)]
+        [Work(nodes, at_once, options.seconds, options.uneven)]
         if options.seconds is not None
-        else [(1.0, False), (5.0, False), (1.0, True)]
+        else [
+            Work(nodes, at_once, 1.0, False),
+            Work(nodes, at_once, 5.0, False),
+            Work(nodes, at_once, 1.0, True),
+            Work(min(nodes, 40), 1, 1.0, False),  # the machine has time: what a hand-over is by itself
+        ]
     )
     console = Console(width=110)
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     with ZookeeperServer() as zookeeper, local_aws() as aws_url:
-        for seconds, uneven in wanted:
-            work = Work(options.nodes, options.at_once, seconds, uneven)
+        for work in wanted:
             with tempfile.TemporaryDirectory(prefix="taskerman-bench-") as folder:
                 mine = ours(work, zookeeper.hosts, aws_url, Path(folder), hold=True)
             theirs = None if options.no_reference else semaphore(work, zookeeper.hosts)
-            report(console, work, mine, theirs, 0.97 if seconds >= 5 else 0.90)
+            report(console, work, mine, theirs, 0.97 if work.seconds >= 5 else 0.90)
     return 0
 
 
