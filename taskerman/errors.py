@@ -8,7 +8,8 @@
     |   +-- NotPermitted              somebody's rights, or the node's allow list, forbid it
     +-- TransientError                nobody: it is retried at the edge, and waiting is the cure
     |   +-- AnswerUnknown             a write whose answer was lost: it may have happened, or may still happen
-    +-- StopNow                       this process must not go on (fenced, foreign layout, other installation)
+    +-- StopNow                       this process must not go on (fenced, foreign layout)
+    |   +-- InstallationRefused       not under this ZooKeeper: a daemon stays, starts nothing, and waits for a person
     +-- Bug                           E-BUG: an invariant of ours is broken
 
 The text of an error is useful without a traceback: what is wrong, with which thing, and the next step.
@@ -43,6 +44,7 @@ __all__ = [
     "Fenced",
     "HistorySchema",
     "HistoryUnavailable",
+    "InstallationRefused",
     "LayoutUnsupported",
     "NodeActing",
     "NodeUnknown",
@@ -284,6 +286,15 @@ class LayoutUnsupported(StopNow):
     """The tree in ZooKeeper has a layout that this build does not speak."""
 
     code = "E-LAYOUT"
+
+
+class InstallationRefused(StopNow):
+    """ZooKeeper holds no installation, another one, or an older state of this one: it was emptied or restored.
+
+    Nothing may start under it until a person has looked. A daemon does not end: it says so and waits.
+    """
+
+    code = "E-INSTALLATION"
 
 
 class Bug(TaskermanError):

@@ -19,6 +19,7 @@ from taskerman.errors import (
     DiscoveryFailed,
     DocumentError,
     DocumentFieldInvalid,
+    InstallationRefused,
     NotFound,
     QueuesUnavailable,
     RefusedByState,
@@ -54,13 +55,15 @@ _PATIENT_RECEIVES = 5
 class RouterLimits:
     """`discovery_patience`: how long after it was sent a document waits for a discovery that fails; and it is asked at
     least five times, however long the document lay there. `again`: how soon a document that could not be judged is
-    looked at again, at first. `sweep`: how often ended tasks are closed."""
+    looked at again, at first. `sweep`: how often ended tasks are closed. `refused`: how often
+    it looks whether a person has accepted ZooKeeper's installation."""
 
     loan: timedelta = timedelta(minutes=15)
     poll: timedelta = timedelta(seconds=20)
     again: timedelta = timedelta(seconds=30)
     discovery_patience: timedelta = timedelta(hours=1)
     sweep: timedelta = timedelta(seconds=60)
+    refused: timedelta = timedelta(seconds=10)
 
 
 class Router:
@@ -104,12 +107,21 @@ class Router:
     def run(self) -> None:
         """Route until `stop`."""
         self._emit(Event("router_started", {"queue": self._names.tasks}))
+        refused = ""
         while not self._stop.asked:
             self._pulse.beat()
             try:
                 self._moves.open()  # an outage at the start is an outage: it delays, and no more
                 self.turn()
                 self._pulse.rest(0)
+                refused = ""
+            except InstallationRefused as error:  # a person must look; until then nothing is planned
+                if refused != str(error):
+                    refused = str(error)
+                    self._emit(Event("installation_refused", {"why": refused}, "error"))
+                again = self._limits.refused.total_seconds() * (0.75 + 0.5 * self._throw())
+                self._pulse.rest(again, well=False)
+                self._stop.wait(again)
             except StopNow:
                 raise
             except TaskermanError as error:  # whatever it is, other documents and other records are not to blame
@@ -120,7 +132,11 @@ class Router:
         self._emit(Event("router_stopped", {}))
 
     def turn(self) -> int:
-        """One poll of the global queue, and what came of it; the number of documents received."""
+        """One poll of the global queue, and what came of it; the number of documents received.
+
+        Raises `InstallationRefused` when nothing may be planned now.
+        """
+        self._moves.check_installation(self._clock.now())
         self._sweep()
         self._pulse.pause(self._limits.poll.total_seconds())
         try:
@@ -144,6 +160,9 @@ class Router:
         try:
             if not self._was_refused(delivery):
                 self._route(delivery)
+        except InstallationRefused as error:
+            self._not_now(delivery, error)
+            raise
         except StopNow:
             raise
         except DiscoveryFailed as error:

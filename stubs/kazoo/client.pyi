@@ -14,6 +14,7 @@ _Listener = Callable[[_State], object]
 class KazooClient:
     logger: logging.Logger
     chroot: str
+    last_zxid: int
     def __init__(
         self,
         hosts: str = ...,

@@ -24,6 +24,7 @@ from taskerman.coordination.node_moves import Ready, Started
 from taskerman.coordination.snapshot import read_snapshot
 from taskerman.errors import AnswerUnknown, CoordinationUnavailable, Fenced, StopNow, TaskermanError
 from taskerman.model.attempt import Attempt, Phase
+from taskerman.model.ids import attempt_takes
 from taskerman.model.outcome import Outcome
 from taskerman.model.plan import Plan
 from taskerman.model.task import TaskState
@@ -126,7 +127,7 @@ class Acting:
     def _note(self, attempt: Attempt) -> None:
         """Without this note the attempt counts as not begun, which it is."""
         noted = JournalledAttempt(id=attempt.id, task=attempt.task, fence=attempt.fence, phase=Phase.PRE_CHECK)
-        self._kit.note_down(attempt=noted, end=None)
+        self._kit.note_down(attempt=noted, end=None, takes=attempt_takes(attempt.id))
 
     def _performing(
         self, session: Session, plan: Plan, attempt: Attempt, early: EarlyChild | None = None
@@ -208,6 +209,16 @@ class Acting:
         if noted is None or noted.id != attempt.id:  # the disk was full then: an end stands beside its own attempt
             noted = JournalledAttempt(id=attempt.id, task=attempt.task, fence=attempt.fence, phase=Phase.PRE_CHECK)
         self._kit.note_down(attempt=noted, end=_noted(ending, self._kit))
+
+    def part(self) -> None:
+        """ZooKeeper does not know of it any more: what acts goes on to its end, what does not act yet never will."""
+        performance, self.performance = self.performance, None
+        if performance is None or performance.ending is not None:
+            return
+        if performance.phase is Phase.PRE_CHECK:
+            performance.abandon()
+        else:
+            performance.let_go()
 
     def abandon(self) -> None:
         """The slots are no longer this agent's: its action must not go on, and its end is not ours to record."""

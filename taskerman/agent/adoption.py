@@ -39,6 +39,10 @@ def situation(  # noqa: PLR0911  one return a situation
             Situation.NOBODY_KNOWS, now, "another journal's agent took it: nobody here knows how far the action came"
         )
     journalled = journal.attempt
+    if started.accepted and (journalled is None or journalled.id != attempt.id):
+        return Adopted(
+            Situation.NOBODY_KNOWS, now, "ZooKeeper went back to a time when it was under way; this node is ahead of it"
+        )
     began = journalled is not None and journalled.id == attempt.id and journalled.phase is not Phase.PRE_CHECK
     rebooted = journalled is not None and began and journalled.boot_id != boot_id(boot_id_path)
     if journalled is not None and began and not rebooted and process_start(journalled.pid) == journalled.pid_start:

@@ -87,6 +87,7 @@ class Considering:
             case Over():
                 why = "the task was cancelled" if standing is Over.CANCELLED else "not_after has passed"
                 end_waiting(session.moves, plan, standing, reason=why, now=kit.clock.now())
+                kit.note_down(takes=session.moves.record.takes)
                 held.look_at = kit.clock.monotonic()
             case Left():
                 kit.say("assignment_left", task=held.task)
@@ -131,6 +132,7 @@ class Considering:
             held.look_at = min(verdict.until, kit.clock.monotonic() + LOOK_AGAIN_S)
             return
         end_waiting(session.moves, plan, Outcome.REJECTED, reason=verdict.why, code=verdict.code, now=kit.clock.now())
+        kit.note_down(takes=session.moves.record.takes)
         self.look_again_soon(held)  # by the record: now it says rejected, or something else came first
 
     def _wait(self, held: Held, plan: Plan, waiting: Waiting) -> None:

@@ -66,13 +66,17 @@ class JournalledEnd(Noun):
 
 
 class Journal(Noun):
-    """The whole file. `uuid`: drawn when it was made; an attempt of another journal's is not ours to judge."""
+    """The whole file. `uuid`: drawn when it was made; an attempt of another journal's is not ours to judge.
+
+    `installation`, `epoch`, `takes`: what this node has seen recorded of itself, to notice a ZooKeeper that is behind.
+    """
 
     v: Literal[1] = 1
     uuid: str
     node: NodeId
     installation: str = ""
     epoch: int = 0
+    takes: int = 0
     accepted: tuple[Accepted, ...] = ()
     attempt: JournalledAttempt | None = None
     end: JournalledEnd | None = None

@@ -26,7 +26,7 @@ from taskerman.agent.profile import Profile
 from taskerman.agent.screening import Screen
 from taskerman.agent.sessions import Draining, Session, Sessions
 from taskerman.agent.settling import Settling
-from taskerman.errors import CoordinationUnavailable, StopNow
+from taskerman.errors import CoordinationUnavailable, InstallationRefused, StopNow
 from taskerman.model.event import Listener
 from taskerman.model.ids import QueueNames
 from taskerman.ports.catalog import Catalog
@@ -57,8 +57,11 @@ Happened = Delivery | ChildReport | _Woken | _Deaf
 class Agent:
     """One node's agent. `run` returns when it was asked to stop, or, with `once`, when nothing is left to do.
 
-    Raises `StopNow` when going on would break a promise: another incarnation started, the node was declared gone,
-    the installation is another one. Whatever ends it, the next agent goes on from the journal and the tree.
+    Raises `StopNow` when going on would break a promise: another incarnation started, the node was declared gone.
+    Under another installation, or an older state of its own, it starts nothing and stays until a person has accepted
+    it; with `once` it raises `InstallationRefused`.
+
+    Whatever ends it, the next agent goes on from the journal and the tree.
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class Agent:
         self._said_counts = (0, 0)
         self._stop = StopSign()
         self._started = False
+        self._refused = ""
         self._holding = Holding()
         self._mailbox = Mailbox(
             queues,
@@ -145,6 +149,10 @@ class Agent:
             except CoordinationUnavailable as error:
                 self._kit.say("coordination_unavailable", "warning", why=str(error), code=error.code)
                 wait, well = 0.2 + 0.5 * self._kit.throw(), False
+            except InstallationRefused as error:
+                if once:
+                    raise
+                wait, well = self._wait_for_a_person(error), False
             self._say_counts()
             if once and self._done(give_up_at):
                 return
@@ -159,6 +167,17 @@ class Agent:
         if counts != self._said_counts:
             self._said_counts = counts
             self._kit.say("assignments_counted", "debug", waiting=counts[0], acting=counts[1])
+
+    def _wait_for_a_person(self, error: InstallationRefused) -> float:
+        """ZooKeeper was emptied or restored: nothing starts, the node says so once, and looks again now and then."""
+        if self._refused != str(error):
+            self._refused = str(error)
+            self._kit.say("installation_refused", "error", why=str(error))
+        self._early.dismiss()
+        self._acting.part()
+        self._sessions.close()
+        self._started = False
+        return self._kit.profile.refused.total_seconds() * (0.75 + 0.5 * self._kit.throw())
 
     def _done(self, give_up_at: float) -> bool:
         """Whether there is nothing to stay for. An attempt is always stayed for."""
@@ -251,6 +270,7 @@ class Agent:
     def _open(self) -> Session:
         session, started = self._sessions.open()
         first, self._started = not self._started, True
+        self._refused = ""
         if started.attempt is not None and self._acting.performance is None:
             self._acting.take_over(session, started, started.attempt)
         elif first:

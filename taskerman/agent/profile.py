@@ -20,6 +20,7 @@ class Profile:
     """`actions`: what may run here, patterns such as `redis_task:*`; nothing by default. `runners`: the node's
     configuration for each runner. `idle_session`: how long a session is kept without work. `poll`: one long poll.
     `unknown_action`: how soon it looks again for an action that this build does not know; it looks six times.
+    `refused`: how soon it looks again whether a person has accepted ZooKeeper's installation.
     """
 
     node: NodeId
@@ -30,6 +31,7 @@ class Profile:
     idle_session: timedelta = timedelta(seconds=60)
     poll: timedelta = timedelta(seconds=20)
     unknown_action: timedelta = timedelta(minutes=10)
+    refused: timedelta = timedelta(seconds=30)
     boot_id_path: str = "/proc/sys/kernel/random/boot_id"
 
     def allows(self, action: str) -> bool:

@@ -9,9 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from taskerman.agent.belonging import known, nothing_runs_on, unrecorded
 from taskerman.agent.kit import LOOK_AGAIN_S, Kit
+from taskerman.coordination.belonging import arrive, forget_report, put_back
 from taskerman.coordination.node_moves import NodeMoves, Started
-from taskerman.errors import AnswerUnknown, CoordinationUnavailable, StopNow
+from taskerman.errors import AnswerUnknown, CoordinationUnavailable
+from taskerman.policy.belonging import Belongs
 from taskerman.ports.tree import Link, Tree
 from taskerman.stopping import StopSign
 
@@ -48,20 +51,19 @@ class Sessions:
     def open(self) -> tuple[Session, Started]:
         """Connect and become the node's one incarnation.
 
-        Raises `CoordinationUnavailable` (call again), and `StopNow`: the node is gone, or it is another installation.
+        Raises `CoordinationUnavailable` (call again), `InstallationRefused` (call again later: a person must look),
+        `StopNow`: the node is gone.
         """
         tree = self._connect()
         try:
             tree.open()
             tree.on_link(self._linked)
             moves = NodeMoves(tree, self._kit.node, self._kit.journal.now.uuid)
-            self._check_installation(moves)
-            started = self._start(moves)
+            started = self._arrive(tree, moves)
         except BaseException:
             tree.close()
             raise
         self.current = Session(tree, moves)
-        self._kit.note_down(epoch=moves.epoch)
         return self.current, started
 
     def close(self) -> None:
@@ -91,10 +93,28 @@ class Sessions:
                 if self._stop.wait(0.1 + 0.3 * self._kit.throw()):
                     raise Draining from None
 
-    def _start(self, moves: NodeMoves) -> Started:
+    def _arrive(self, tree: Tree, moves: NodeMoves) -> Started:
+        kit = self._kit
+        journal, now = kit.journal.now, kit.clock.now()
+        left = unrecorded(journal, kit.profile.clusters)
+        belongs = arrive(tree, kit.node, known(journal), left, now)
+        accepted = belongs is Belongs.ACCEPTED
+        if accepted and left is not None:
+            # Nobody here knows of that action: its slot first, and not a second one beside it on this node.
+            put_back(tree, kit.node, left, "its action was under way in an installation that is no more", now)
+            nothing_runs_on(journal, kit.profile.boot_id_path)
+        started = self._start(moves, accepted=accepted)
+        installation = moves.installation().installation
+        kit.note_down(installation=installation, epoch=moves.epoch, takes=moves.record.takes)
+        if accepted:
+            kit.say("installation_accepted", "warning", installation=installation, was=journal.installation)
+            forget_report(tree, kit.node)
+        return started
+
+    def _start(self, moves: NodeMoves, *, accepted: bool) -> Started:
         for last in (*[False] * (_START_TRIES - 1), True):
             try:
-                return moves.start()
+                return moves.start(known(self._kit.journal.now), accepted=accepted)
             except AnswerUnknown:
                 if last:
                     raise
@@ -103,13 +123,3 @@ class Sessions:
     def _linked(self, link: Link) -> None:
         if link is not Link.DOWN:
             self.wake()
-
-    def _check_installation(self, moves: NodeMoves) -> None:
-        found = moves.installation().installation
-        known = self._kit.journal.now.installation
-        if known and known != found:
-            raise StopNow(
-                f"ZooKeeper holds installation {found}, and this node belongs to {known}.",
-                next_step="Was it emptied or restored? A person must decide; then remove this node's state folder.",
-            )
-        self._kit.note_down(installation=found)

@@ -22,17 +22,37 @@ class Document(StrEnum):
     result = "result"
 
 
-def init(why: Why = "a new installation", as_json: Json = False) -> None:
+def init(
+    why: Why = "",
+    accept_installation: Annotated[
+        bool,
+        typer.Option(
+            "--accept-installation",
+            help="After ZooKeeper was emptied or restored: let the nodes that it stopped go on.",
+        ),
+    ] = False,
+    of: Annotated[
+        str | None, typer.Option("--of", help="With it: of which installation, when no node has reported it.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Make the records and queues that are absent. A new installation begins with a hold on everything."""
     from taskerman import control  # noqa: PLC0415
+    from taskerman.cli import views  # noqa: PLC0415
+    from taskerman.errors import UsageError  # noqa: PLC0415
 
+    if of is not None and not accept_installation:
+        raise UsageError("--of says which installation is accepted.", next_step="Give --accept-installation too.")
+    if accept_installation:
+        control.check_why(why)
     with desk() as at:
-        done = control.initialise(at, why)
-        said = [f"Installation {done.installation}, with the queues {' and '.join(done.queues)}."]
+        done = control.initialise(at, why or "a new installation", accept=accept_installation, of=of)
+        said = [f"Accepted: {one}. Its nodes go on within half a minute." for one in done.accepted]
+        said += [f"Installation {done.installation}, with the queues {' and '.join(done.queues)}."]
         said += [
             f"Hold {one.id} stands on {one.on}: {one.why}. Lift it: taskerman unhold {one.id}" for one in done.holds
         ]
-        print_value(done, as_json, said)
+        print_value(done, as_json, [*said, *views.strangers(done.strangers, at.now())])
 
 
 def doctor(as_json: Json = False) -> int:

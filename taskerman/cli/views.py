@@ -25,6 +25,7 @@ from taskerman.control.values import (
     TaskStatus,
 )
 from taskerman.model.hold import Hold
+from taskerman.model.installation import Stranger
 from taskerman.model.task import TaskState
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "released",
     "resumed",
     "shown_letter",
+    "strangers",
     "submitted",
     "task",
 ]
@@ -79,7 +81,7 @@ def previewed(value: Preview, now: datetime) -> list[Block]:
 
 def overview(value: Overview, now: datetime) -> list[Block]:
     """Everything that is going on."""
-    blocks = _holds(value.holds, now)
+    blocks = [*_holds(value.holds, now), *strangers(value.strangers, now)]
     if value.tasks:
         blocks.append(
             Table(
@@ -270,6 +272,18 @@ def _hold_ends(hold: Hold, now: datetime) -> str:
     if hold.until <= now:
         return f" (its time is over since {ago(hold.until, now)}, and it stands until a janitor lifts it)"
     return f" (ends {ago(hold.until, now)})"
+
+
+def strangers(values: Sequence[Stranger], now: datetime) -> list[Block]:
+    """Nodes that start nothing until a person has looked at ZooKeeper."""
+    if not values:
+        return []
+    rows = tuple(
+        (one.node, one.installation, one.acting or "", ago(one.at, now), one.why)
+        for one in sorted(values, key=lambda one: (one.acting is None, one.node))
+    )
+    said = f"{len(values)} nodes start nothing until they are accepted: taskerman init --accept-installation"
+    return [said, Table(("NODE", "BELONGS TO", "ITS ACTION", "SINCE", "WHY"), rows)]
 
 
 def _places(values: Sequence[HeldPlace], now: datetime) -> Table:

@@ -8,7 +8,7 @@ its own transaction.
 from __future__ import annotations
 
 from taskerman.control.dead_letters import discard, list_letters, redrive, show_letter
-from taskerman.control.desk import Desk
+from taskerman.control.desk import Desk, check_why
 from taskerman.control.doctor import Subject, examine, initialise
 from taskerman.control.explaining import explain
 from taskerman.control.following import follow, follow_cancel
@@ -23,6 +23,7 @@ __all__ = [
     "Subject",
     "approve",
     "cancel",
+    "check_why",
     "discard",
     "examine",
     "explain",

@@ -15,7 +15,9 @@ from functools import partial
 
 from taskerman.control.desk import Desk
 from taskerman.control.values import Examination, Finding, Initialised
+from taskerman.coordination import layout
 from taskerman.coordination import overview as reading
+from taskerman.coordination.belonging import strangers
 from taskerman.errors import NotFound, RefusedByState, TaskermanError
 from taskerman.model.ids import ClusterName, NodeId
 from taskerman.ports.tree import Committed, Create, Delete, Exists, Stat
@@ -35,16 +37,30 @@ class Subject:
     unknown: tuple[str, ...] = ()
 
 
-def initialise(desk: Desk, why: str = "a new installation") -> Initialised:
+def initialise(
+    desk: Desk, why: str = "a new installation", *, accept: bool = False, of: str | None = None
+) -> Initialised:
     """Make the installation's records and queues where they are absent. Idempotent.
 
-    A new installation begins with a hold on everything, so that nothing runs before a person has looked.
+    A new installation begins with a hold on everything, so that nothing runs before a person has looked. `accept`:
+    let the nodes of another installation go on in this one, after ZooKeeper was emptied or restored; `of`: which one,
+    when no node has reported it. Raises `RefusedByState` when there is nothing to accept.
     """
-    control = desk.moves().install(why)
+    moves = desk.moves()
+    control = moves.install(why)
+    accepted: tuple[str, ...] = ()
+    if accept:
+        control, accepted = moves.accept_installation(why, of)
     queues = (desk.names.dead_letter, desk.names.tasks)
     for queue in queues:
         desk.queues.ensure(queue, tags={"taskerman:prefix": desk.names.prefix})
-    return Initialised(installation=control.installation, holds=control.holds, queues=queues)
+    return Initialised(
+        installation=control.installation,
+        holds=control.holds,
+        queues=queues,
+        accepted=accepted,
+        strangers=tuple(strangers(desk.opened())),
+    )
 
 
 def examine(desk: Desk, subject: Subject) -> Examination:
@@ -115,6 +131,18 @@ def _installation(desk: Desk) -> Sequence[Finding]:
             next_step=f"When it is over: `taskerman unhold {hold.id}`.",
         )
         for hold in control.holds
+        if hold.id != layout.RESTORED
+    ]
+    found += [
+        Finding(
+            what=f"node {one.node}",
+            level="fail",
+            text=f"It starts nothing: {one.why}."
+            + (f" Its action {one.acting} is known to it alone." if one.acting else ""),
+            next_step="Find out why; then: `taskerman init --accept-installation`.",
+            exit_code=4,
+        )
+        for one in strangers(desk.opened())
     ]
     return found
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from taskerman.control.desk import Desk
 from taskerman.control.values import NodeState, NodeStatus, OpenTaskLine, Overview, TaskStatus, Verdict
 from taskerman.coordination import overview as reading
+from taskerman.coordination.belonging import strangers
 from taskerman.coordination.overview import SeenAssignment, SeenTask
 from taskerman.errors import NotFound, NotPermitted, QueuesUnavailable, TaskUnknown
 from taskerman.model.assignment import Progress, ProgressState
@@ -53,6 +54,7 @@ def overview(desk: Desk) -> Overview:
         holds=control.holds,
         tasks=tuple(lines),
         waiting_documents=waiting_documents(desk),
+        strangers=tuple(strangers(tree)),
     )
 
 

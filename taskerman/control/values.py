@@ -11,6 +11,7 @@ from typing import Literal
 from taskerman.model.base import Noun, Timestamp
 from taskerman.model.hold import Hold
 from taskerman.model.ids import AttemptId, ClusterName, NodeId, TaskId
+from taskerman.model.installation import Stranger
 from taskerman.model.outcome import DeadLetter, DeadLetterState, Outcome
 from taskerman.model.slot import SlotState
 from taskerman.model.task import TaskState
@@ -168,12 +169,14 @@ class OpenTaskLine(Noun):
 
 class Overview(Noun):
     """Everything that is going on: the holds, and the open tasks by cluster, oldest first. `waiting_documents`: in
-    the global queue, approximately; None when the queue does not say."""
+    the global queue, approximately; None when the queue does not say. `strangers`: nodes that start nothing, because
+    they know another installation, or a later state of this one."""
 
     installation: str
     holds: tuple[Hold, ...]
     tasks: tuple[OpenTaskLine, ...]
     waiting_documents: int | None = None
+    strangers: tuple[Stranger, ...] = ()
 
 
 class HeldPlace(Noun):
@@ -313,11 +316,14 @@ class Discarded(Noun):
 
 
 class Initialised(Noun):
-    """The installation as it stands, with its holds. `queues`: those that every installation has."""
+    """The installation as it stands, with its holds. `queues`: those that every installation has. `accepted`: the
+    installations that were accepted now. `strangers`: the nodes that have reported one, and do not go on yet."""
 
     installation: str
     holds: tuple[Hold, ...]
     queues: tuple[str, ...]
+    accepted: tuple[str, ...] = ()
+    strangers: tuple[Stranger, ...] = ()
 
 
 class Finding(Noun):

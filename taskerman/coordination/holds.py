@@ -22,7 +22,14 @@ class HoldVerbs(Verbs):
     def install(self, why: str) -> Control:
         """Create the installation, with a hold on everything: nothing runs before a person lifts it. Idempotent."""
         self._tree.ensure(
-            layout.CLUSTERS, layout.SCOPES, layout.NODES, layout.TASKS, layout.REFUSED, layout.AUDIT, layout.WAITS
+            layout.CLUSTERS,
+            layout.SCOPES,
+            layout.NODES,
+            layout.TASKS,
+            layout.REFUSED,
+            layout.AUDIT,
+            layout.WAITS,
+            layout.STRANGERS,
         )
         hold = Hold(id="new-installation", on="*", why=why, by=self._by, at=self._clock())
         fresh = Control(installation=str(uuid.uuid4()), holds=(hold,))
@@ -51,6 +58,11 @@ class HoldVerbs(Verbs):
 
         def remove(control: Control) -> tuple[Control, Hold]:
             found = next((h for h in control.holds if hold_id in (h.id, h.on)), None)
+            if found is None and hold_id == layout.RESTORED:
+                raise RefusedByState(
+                    "This stop is not a hold: a node knows a later state than ZooKeeper has.",
+                    next_step="When you have looked why: `taskerman init --accept-installation`.",
+                )
             if found is None:
                 raise NotFound(f"There is no hold {hold_id}.", next_step="`taskerman status` lists the holds.")
             return control.model_copy(update={"holds": tuple(h for h in control.holds if h is not found)}), found

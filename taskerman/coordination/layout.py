@@ -6,10 +6,11 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from taskerman.errors import Bug, LayoutUnsupported
+from taskerman.errors import Bug, InstallationRefused, LayoutUnsupported
 from taskerman.model.base import Noun
 from taskerman.model.hold import LAYOUT, Control
 from taskerman.model.ids import ClusterName, NodeId, TaskId
+from taskerman.model.installation import Strangers
 from taskerman.model.slot import ScopeRecord, Slot
 from taskerman.ports.tree import Record
 
@@ -21,8 +22,10 @@ __all__ = [
     "LEADERS",
     "NODES",
     "REFUSED",
+    "RESTORED",
     "SCOPES",
     "SCOPE_DATA",
+    "STRANGERS",
     "TASKS",
     "WAITS",
     "check_layout",
@@ -47,6 +50,8 @@ __all__ = [
     "scope",
     "slot",
     "slots",
+    "stranger",
+    "strangers",
     "task",
 ]
 
@@ -60,6 +65,10 @@ AUDIT = "/audit"
 WAITS = "/waits"
 LEADERS = "/leaders"
 JANITOR = "/janitor"
+STRANGERS = "/strangers"
+
+RESTORED = "restored"
+"""The id of the stop that a node puts which knows a later state. It is shown among the holds; it is not lifted so."""
 
 SCOPE_DATA = ScopeRecord().to_json()
 
@@ -171,6 +180,16 @@ def leader(role: str) -> str:
     return f"{LEADERS}/{role}"
 
 
+def stranger(name: NodeId) -> str:
+    """What a node reports that knows another installation, or a later state of this one."""
+    return f"{STRANGERS}/{name}"
+
+
+def strangers(record: Record | None) -> Strangers:
+    """The record above those reports; a tree without it has none."""
+    return decode(Strangers, record, STRANGERS) if record is not None and record.data else Strangers()
+
+
 def cluster_paths(name: ClusterName) -> tuple[str, ...]:
     """Parents that must be there before anything of the cluster is written."""
     return (CLUSTERS, SCOPES, NODES, TASKS, REFUSED, AUDIT, cluster(name), open_tasks(name), scope(name))
@@ -190,9 +209,12 @@ def decode(kind: type[N], record: Record, path: str) -> N:
 
 
 def check_layout(record: Record | None) -> Control:
-    """The installation's control record. Raises `LayoutUnsupported` when there is none that we understand."""
+    """The installation's control record. Raises `InstallationRefused` when there is none, `LayoutUnsupported`."""
     if record is None:
-        raise LayoutUnsupported("ZooKeeper holds no Taskerman installation.", next_step="Create it: `taskerman init`.")
+        raise InstallationRefused(
+            "ZooKeeper holds no Taskerman installation.",
+            next_step="Create it: `taskerman init`. If there was one, look at who emptied ZooKeeper first.",
+        )
     found = decode(Control, record, CONTROL)
     if found.layout != LAYOUT:
         raise LayoutUnsupported(

@@ -16,9 +16,8 @@ from taskerman.coordination.answers import as_names, as_record
 from taskerman.coordination.foresight import Foresight
 from taskerman.coordination.incarnation import Incarnation
 from taskerman.coordination.snapshot import Around, snapshot_of, survey, survey_reads
-from taskerman.errors import AnswerUnknown, Fenced
+from taskerman.errors import AnswerUnknown
 from taskerman.model.assignment import Progress
-from taskerman.model.attempt import NodeRecord
 from taskerman.model.ids import NodeId, TaskId, is_cluster
 from taskerman.model.outcome import End
 from taskerman.model.plan import OpenTask, Plan, PlannedNode
@@ -137,9 +136,7 @@ class Line(Incarnation):
             self.leave(task, own)
             return Ended(layout.decode(End, found_end, layout.end(task, self.node)), found_end.stat.version)
         found_ctl, found_progress, found_record = as_record(ctl), as_record(progress), as_record(record)
-        if found_record is None:
-            raise Fenced(f"The record of {self.node} is gone.", next_step="Was ZooKeeper emptied or restored?")
-        self._mine(layout.decode(NodeRecord, found_record, layout.node(self.node)), found_record.stat.version)
+        self._mine(found_record)
         if found_ctl is None or names is None:
             self.leave(task)
             return Left()

@@ -94,6 +94,8 @@ class NodeMoves(Line):
             Set(layout.node(self.node), record.to_json(), ready.node_version),
             Set(layout.progress(seen.task, self.node), progress.to_json(), ready.progress_version),
         ]
+        if around.strangers_version is not None:
+            ops.append(Check(layout.STRANGERS, around.strangers_version))
         for read in around.clusters:
             if read.name in scopes:
                 ops.append(Set(layout.scope(read.name), layout.SCOPE_DATA, read.version))

@@ -70,8 +70,13 @@ class HeldSlot:
 
 
 def installation(tree: Tree) -> Control:
-    """The installation's control record, with its holds. Raises `LayoutUnsupported`."""
-    return layout.check_layout(tree.get(layout.CONTROL))
+    """The installation's control record, with its holds; a stop that a node put is shown as one of them.
+
+    Raises `InstallationRefused`, `LayoutUnsupported`.
+    """
+    control, reports = map(as_record, tree.read(Get(layout.CONTROL), Get(layout.STRANGERS)))
+    found, stopped = layout.check_layout(control), layout.strangers(reports).stopped
+    return found if stopped is None else found.model_copy(update={"holds": (stopped, *found.holds)})
 
 
 def open_tasks(tree: Tree) -> Sequence[tuple[ClusterName, OpenTask]]:

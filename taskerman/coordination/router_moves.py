@@ -11,6 +11,7 @@ from enum import Enum, auto
 
 from taskerman.coordination import layout
 from taskerman.coordination.answers import open_entries
+from taskerman.coordination.belonging import InstallationGuard
 from taskerman.errors import AnswerUnknown, Bug, TaskExists
 from taskerman.model.hold import Control
 from taskerman.model.ids import ClusterName, NodeId, TaskId
@@ -38,6 +39,7 @@ class RouterMoves:
     def __init__(self, tree: Tree) -> None:
         """`tree` is open, or is opened by `open`."""
         self._tree = tree
+        self._guard = InstallationGuard(tree, "router")
 
     def open(self) -> None:
         """Connect, unless it is connected. Idempotent. Raises `CoordinationUnavailable`."""
@@ -46,6 +48,14 @@ class RouterMoves:
     def installation(self) -> Control:
         """The installation's control record. Raises `LayoutUnsupported` when there is none."""
         return layout.check_layout(self._tree.get(layout.CONTROL))
+
+    def check_installation(self, now: datetime) -> None:
+        """Return if plans may be made under what the tree holds now. Used from one thread.
+
+        Raises `InstallationRefused`: ZooKeeper was emptied, exchanged or restored, as far as this process can tell, or
+        a node says so; look again later.
+        """
+        self._guard.check(now)
 
     def plan(self, task: TaskId) -> Plan | None:
         """The plan of `task`, after a sync: None means that there was none when this was called."""

@@ -53,6 +53,7 @@ class Around:
     installation: str
     holds: tuple[Hold, ...]
     control_version: int
+    strangers_version: int | None
     clusters: tuple[ClusterRead, ...]
     ahead: tuple[LaneAhead, ...]
 
@@ -74,8 +75,12 @@ def survey(
     such a cluster raises `TaskUnknown`.
     """
     names = _clusters_around(planned, record)
-    control, *answers = tree.read(*survey_reads(planned, record, wake))
+    control, strangers, *answers = tree.read(*survey_reads(planned, record, wake))
+    reports = as_record(strangers)
+    stopped = layout.strangers(reports).stopped
     installation = layout.check_layout(as_record(control))
+    if stopped is not None:
+        installation = installation.model_copy(update={"holds": (stopped, *installation.holds)})
     assert isinstance(control, Record)
     clusters: list[ClusterRead] = []
     open_names: dict[ClusterName, Names] = {}
@@ -101,6 +106,7 @@ def survey(
         installation=installation.installation,
         holds=installation.holds,
         control_version=control.stat.version,
+        strangers_version=None if reports is None else reports.stat.version,
         clusters=tuple(clusters),
         ahead=lanes_ahead(tree, before, installation.holds, mine, now, wake),
     )
@@ -108,7 +114,7 @@ def survey(
 
 def survey_reads(planned: PlannedNode, record: NodeRecord, wake: Wake | None) -> tuple[Read, ...]:
     """What `survey` asks for first."""
-    reads: list[Read] = [Get(layout.CONTROL, wake)]
+    reads: list[Read] = [Get(layout.CONTROL, wake), Get(layout.STRANGERS, wake)]
     for name in _clusters_around(planned, record):
         reads += (
             Get(layout.cluster(name), wake),

@@ -9,10 +9,11 @@ from pydantic import Field, StringConstraints
 from taskerman.model.base import Noun, Timestamp
 from taskerman.model.ids import ID, ClusterName, Owner
 
-__all__ = ["LAYOUT", "MAX_HOLDS", "Control", "Hold", "HoldTarget"]
+__all__ = ["LAYOUT", "MAX_ACCEPTS", "MAX_HOLDS", "Control", "Hold", "HoldTarget"]
 
 LAYOUT = 1
 MAX_HOLDS = 200
+MAX_ACCEPTS = 50
 
 HoldTarget = Annotated[
     str, StringConstraints(pattern=rf"^(\*|cluster:{ID}:{ID}|owner:[A-Za-z0-9][A-Za-z0-9_.@-]{{0,62}})\z")
@@ -36,9 +37,13 @@ class Hold(Noun):
 
 
 class Control(Noun):
-    """`/control`: checked by every take, so a hold that is acknowledged stops what was not yet taken."""
+    """`/control`: checked by every take, so a hold that is acknowledged stops what was not yet taken.
+
+    `accepts`: the installations whose nodes a person let go on under this one, the latest last.
+    """
 
     v: Literal[1] = 1
     layout: int = LAYOUT
     installation: str
     holds: tuple[Hold, ...] = ()
+    accepts: tuple[str, ...] = ()

@@ -97,6 +97,11 @@ class ZookeeperServer:
         return None if self._process is None else self._process.pid
 
     @property
+    def data(self) -> Path:
+        """Where its data is, below `version-2`; to be touched only while it does not run."""
+        return Path(self._folder.name)
+
+    @property
     def log(self) -> str:
         """What the server has said so far."""
         path = Path(self._folder.name, "log")

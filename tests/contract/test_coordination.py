@@ -15,6 +15,7 @@ from typing import TypeVar
 import pytest
 
 from taskerman.coordination import layout
+from taskerman.coordination.belonging import arrive
 from taskerman.coordination.ending import Dice, end_attempt, end_waiting
 from taskerman.coordination.node_moves import Ended, NodeMoves, Over, Ready, Taken
 from taskerman.coordination.operator_moves import OperatorMoves
@@ -24,6 +25,7 @@ from taskerman.errors import (
     AnswerUnknown,
     CoordinationUnavailable,
     Fenced,
+    InstallationRefused,
     NotFound,
     RefusedByState,
     TaskEnded,
@@ -37,8 +39,9 @@ from taskerman.model.plan import Plan, Refusal
 from taskerman.model.slot import Slot
 from taskerman.model.task import FailureMark, TaskControl, TaskState
 from taskerman.policy.admission import Admitted, Reason, Waiting, admit
+from taskerman.policy.belonging import Belongs, Known
 from taskerman.policy.conclusion import Conclusion, Ending
-from taskerman.ports.tree import Link, Op, Record, Tree, Wake
+from taskerman.ports.tree import Delete, Link, Op, Record, Set, Tree, Wake
 from taskerman.testing.clock import ManualClock
 from taskerman.testing.tree import LostAnswer
 from tests.support.protocol_tasks import CLUSTER, ENDINGS, TaskShape, plan_of
@@ -861,3 +864,48 @@ def test_a_shut_gate_lets_younger_tasks_pass(stage: Stage) -> None:
     stage.person.hold("owner:dba", "an incident", until=stage.clock.now() + timedelta(hours=1))
     assert isinstance(stage.look(first, older), Waiting)
     assert isinstance(stage.look(second, younger), Ready)
+
+
+# --- a ZooKeeper that went back ----------------------------------------------------------------------------
+
+
+def test_a_take_that_was_on_its_way_when_a_node_stopped_everything_is_refused(stage: Stage) -> None:
+    """A node that knows a later state stops all the others: they look again, and wait for a person."""
+    plan = stage.plan()
+    moves = stage.agent("n0")
+    ready = stage.look(moves, plan)
+    assert isinstance(ready, Ready)
+    installation = stage.router.installation().installation
+    with pytest.raises(InstallationRefused, match="restored from a backup"):
+        arrive(stage.tree, "n1", Known(installation, epoch=3, takes=2), None, stage.clock.now())
+
+    assert moves.take(ready, plan, stage.clock.now()) is None
+
+    waiting = stage.look(moves, plan)
+    assert isinstance(waiting, Waiting)
+    assert waiting.reason is Reason.HOLD
+    assert stage.person.accept_installation("looked")[1] == (installation,)
+    stage.person.unhold("*", "looked")
+    stage.take(moves, plan)
+
+
+def test_a_report_that_comes_after_a_person_accepted_stops_nothing_again(stage: Stage) -> None:
+    """It rests on the control record that it read."""
+    installation = stage.router.installation().installation
+    known = Known(installation, epoch=3, takes=2)
+    stage.person.accept_installation("restored", installation)
+    assert arrive(stage.tree, "n1", known, None, stage.clock.now()) is Belongs.ACCEPTED
+    moves = NodeMoves(stage.tree, "n1", "j")
+    moves.start(known, accepted=True)
+    assert (moves.epoch, moves.record.takes) == (4, 2), "nothing that was counted is counted again"
+
+
+def test_an_incarnation_whose_record_went_back_stops_by_itself(stage: Stage) -> None:
+    """Epoch and takes only grow: less than what it wrote itself is an older tree."""
+    moves = stage.agent("n0")
+    stage.tree.commit([Set(layout.node("n0"), NodeRecord().to_json(), None)])
+    with pytest.raises(InstallationRefused):
+        moves.refresh()
+    stage.tree.commit([Delete(layout.node("n0"))])
+    with pytest.raises(InstallationRefused):
+        moves.refresh()

@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 
 from taskerman.agent import LockedByAnother
-from taskerman.errors import StopNow
 from taskerman.model.ids import draw_task_id
-from taskerman.ports.tree import Set
 from taskerman.ringing import ring
 from taskerman.testing.queue_faults import FaultyQueues
 from tests.support.agents import fleet, letters, outcome, quick
@@ -186,21 +184,6 @@ def test_an_idle_node_holds_no_session_and_opens_one_for_the_next_task(fleet: In
         fleet.until(lambda: member.trees[-1].session is None, "the session is closed")
     assert len(member.trees) >= 2
     assert fleet.node()["epoch"] == len(member.trees)
-
-
-def test_another_installation_is_not_worked_for(fleet: Installation) -> None:
-    """ZooKeeper was emptied or restored: the agent stops and says so."""
-    fleet.start_agent("i-0")
-    fleet.until(lambda: bool(fleet.said("agent_ready")), "it is there")
-    fleet.stop_agent("i-0")
-    record = fleet.tree.get("/control")
-    assert record is not None
-    other = json.loads(record.data) | {"installation": "another"}
-    fleet.tree.commit([Set("/control", json.dumps(other).encode(), None)])
-    fleet.start_agent("i-0")
-    error = fleet.failed("i-0")
-    assert isinstance(error, StopNow)
-    assert "another" in str(error)
 
 
 def test_a_mailbox_that_breaks_ends_the_agent_and_does_not_leave_it_deaf(fleet: Installation) -> None:

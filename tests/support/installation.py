@@ -134,7 +134,10 @@ class Installation:
             clock=self.clock,
             emit=self.events.append,
             limits=RouterLimits(
-                poll=timedelta(seconds=0.2), again=timedelta(seconds=0.1), sweep=timedelta(seconds=0.2)
+                poll=timedelta(seconds=0.2),
+                again=timedelta(seconds=0.1),
+                sweep=timedelta(seconds=0.2),
+                refused=timedelta(seconds=0.1),
             ),
         )
         thread = threading.Thread(target=router.run, name="router", daemon=True)

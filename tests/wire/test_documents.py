@@ -14,6 +14,7 @@ from taskerman.model.attempt import NodeRecord, Result
 from taskerman.model.audit import AuditEntry
 from taskerman.model.base import Noun, content_hash
 from taskerman.model.hold import Control
+from taskerman.model.installation import Stranger, Strangers
 from taskerman.model.outcome import DeadLetter, End
 from taskerman.model.plan import ClusterRecord, OpenTask, Plan
 from taskerman.model.slot import ScopeRecord, Slot, SlotNote, SlotState
@@ -28,6 +29,8 @@ NOUNS: dict[str, type[Noun]] = {
     "node": NodeRecord,
     "end": End,
     "control": Control,
+    "stranger": Stranger,
+    "strangers": Strangers,
     "open-task": OpenTask,
     "cluster": ClusterRecord,
     "scope": ScopeRecord,

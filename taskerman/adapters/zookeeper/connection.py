@@ -39,15 +39,16 @@ class _Handler(SequentialThreadingHandler):
     nothing for a while, so a client that goes on asking would stay with a frozen server for ever.
     """
 
-    def __init__(self, connect_s: float, silence_s: float) -> None:
+    def __init__(self, connect_s: float, silence_s: float, about_to_connect: Callable[[], None]) -> None:
         super().__init__()
-        self._connect_s, self._silence_s = connect_s, silence_s
+        self._connect_s, self._silence_s, self._about_to_connect = connect_s, silence_s, about_to_connect
         self._wire: socket.socket | None = None
         self._heard = 0.0
 
     def create_connection(
         self, address: tuple[str, int], *, timeout: float | None = None, **options: object
     ) -> socket.socket:
+        self._about_to_connect()
         shorter = self._connect_s if timeout is None else min(timeout, self._connect_s)
         return super().create_connection(address, timeout=shorter, **options)
 
@@ -101,7 +102,8 @@ class Connection:
         """`told`: of every change of the link, on kazoo's thread. Raises `UsageError` for malformed hosts."""
         session_s = session_timeout.total_seconds()
         retry = KazooRetry(max_tries=-1, delay=0.05, backoff=2, max_delay=min(0.5, session_s / 4))
-        self._handler = _Handler(connect_s=max(0.5, session_s / 4), silence_s=session_s * 2 / 3)
+        self._handler = _Handler(max(0.5, session_s / 4), session_s * 2 / 3, self._forget_the_past)
+        self._forget_after_s, self._down_since = 2 * session_s, time.monotonic()
         try:
             self.client = KazooClient(hosts=hosts, timeout=session_s, connection_retry=retry, handler=self._handler)
         except ValueError as error:
@@ -171,6 +173,16 @@ class Connection:
         if self._link is not Link.ENDED:
             self._follow(KazooState.LOST)
 
+    def _forget_the_past(self) -> None:
+        """Before each try to connect, on kazoo's thread.
+
+        A server refuses whoever has seen a later transaction than it has. That keeps a session from going back to a
+        server that lags behind; but servers that were restored from a backup would be refused for as long as this
+        process lives. When the session must be over, nothing of it is to be protected any more.
+        """
+        if self._link is not Link.UP and time.monotonic() - self._down_since > self._forget_after_s:
+            self.client.last_zxid = 0
+
     def _owe(self, wake: Wake) -> None:
         with self._changed:
             if self._link is not Link.UP:
@@ -182,6 +194,8 @@ class Connection:
     def _follow(self, state: str) -> None:
         """On kazoo's connection thread: it must not block."""
         with self._changed:
+            if self._link is Link.UP:
+                self._down_since = time.monotonic()
             self._link = _LINKS[state]
             owed: list[Wake] = []
             if self._link is Link.UP:
