@@ -10,10 +10,14 @@ import random
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
-from taskerman.coordination import layout
+from taskerman.coordination.belonging import InstallationGuard
 from taskerman.coordination.leading import Leadership, Leading
+<<<<<<< HEAD
 from taskerman.errors import CoordinationUnavailable, StopNow, TaskermanError
 from taskerman.janitor.counting import Counting
+=======
+from taskerman.errors import CoordinationUnavailable, InstallationRefused, StopNow, TaskermanError
+>>>>>>> 2384f5f (The janitor and the list of events know of a ZooKeeper that went back)
 from taskerman.janitor.keeping_time import Closing, Expiring, LiftingHolds
 from taskerman.janitor.kit import Chore, Kit, Turn
 from taskerman.janitor.reclaiming import EndingTheGone, Reclaiming
@@ -24,6 +28,7 @@ from taskerman.stopping import StopSign
 __all__ = ["Janitor"]
 
 _STAND_BY_S = 2.0
+_REFUSED_S = 10.0
 ROLE = "janitor"
 
 
@@ -48,7 +53,7 @@ class Janitor:
         )
         self._done_at: dict[str, float] = {}
         self._term = 0
-        self._installation = ""
+        self._guard = InstallationGuard(kit.tree, ROLE)
         self._clock_was_right = True
 
     def stop(self) -> None:
@@ -58,11 +63,17 @@ class Janitor:
     def run(self) -> None:
         """Keep house until `stop`."""
         self._kit.say("janitor_started", by=self._kit.by)
+        refused = ""
         while not self._stop.asked:
             self._kit.pulse.beat()
             try:
-                leads, well = self.turn(), True
+                leads, well, refused = self.turn(), True, ""
                 wait = self._rest_s() if leads else min(_STAND_BY_S, self._kit.upkeep.turn_s)
+            except InstallationRefused as error:  # a person must look; until then nothing is reclaimed or put away
+                if refused != str(error):
+                    refused = str(error)
+                    self._kit.say("installation_refused", "error", why=refused)
+                wait, well = _REFUSED_S * (0.75 + 0.5 * self._throw()), False
             except StopNow:
                 raise
             except TaskermanError as error:
@@ -90,7 +101,7 @@ class Janitor:
         """Every chore that is due, if we lead; False: we do not."""
         kit = self._kit
         kit.tree.open()
-        self._check_installation()
+        self._guard.check(kit.clock.now())
         leading = self._leadership.seek(kit.clock.now())
         if leading is None:
             self._done_at.clear()
@@ -134,15 +145,6 @@ class Janitor:
         now = self._kit.clock.monotonic()
         due = [self._done_at[chore.name] + chore.every_s for chore in self._chores if chore.name in self._done_at]
         return max(min([*due, now + self._kit.upkeep.turn_s]) - now, 0.05)
-
-    def _check_installation(self) -> None:
-        found = layout.check_layout(self._kit.tree.get(layout.CONTROL)).installation
-        if self._installation and found != self._installation:
-            raise StopNow(
-                f"ZooKeeper holds installation {found}, and this janitor began with {self._installation}.",
-                next_step="Was it emptied or restored? Look, then start the janitor again.",
-            )
-        self._installation = found
 
     def _resign(self) -> None:
         try:
