@@ -12,12 +12,8 @@ from datetime import timedelta
 
 from taskerman.coordination.belonging import InstallationGuard
 from taskerman.coordination.leading import Leadership, Leading
-<<<<<<< HEAD
-from taskerman.errors import CoordinationUnavailable, StopNow, TaskermanError
-from taskerman.janitor.counting import Counting
-=======
 from taskerman.errors import CoordinationUnavailable, InstallationRefused, StopNow, TaskermanError
->>>>>>> 2384f5f (The janitor and the list of events know of a ZooKeeper that went back)
+from taskerman.janitor.counting import Counting
 from taskerman.janitor.keeping_time import Closing, Expiring, LiftingHolds
 from taskerman.janitor.kit import Chore, Kit, Turn
 from taskerman.janitor.reclaiming import EndingTheGone, Reclaiming
