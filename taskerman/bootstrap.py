@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from taskerman.adapters.aws import Aws
 from taskerman.adapters.clock import SystemClock
-from taskerman.adapters.ec2 import Ec2Discovery
+from taskerman.adapters.discoveries import InstalledDiscoveries
 from taskerman.adapters.instance_metadata import InstanceMetadata
 from taskerman.adapters.runners import InstalledRunners
 from taskerman.adapters.sqs import SqsQueues
@@ -75,7 +75,7 @@ def open_desk(settings: Settings, *, connect: Connect | None = None) -> Iterator
             tree=tree,
             queues=_queues(settings, aws),
             names=settings.queue_names,
-            discoveries=_discoveries(settings, aws),
+            discoveries=_discoveries(settings, aws, closing),
             catalog=InstalledRunners(),
             clock=SystemClock(),
             by=settings.operator,
@@ -96,7 +96,7 @@ def open_router(
             RouterMoves(tree),
             queues=_queues(settings, aws),
             names=settings.queue_names,
-            discoveries=_discoveries(settings, aws),
+            discoveries=_discoveries(settings, aws, closing),
             catalog=InstalledRunners(),
             clock=SystemClock(),
             emit=emit,
@@ -118,7 +118,7 @@ def open_janitor(
             tree=tree,
             queues=_queues(settings, aws),
             names=settings.queue_names,
-            discoveries=_discoveries(settings, aws),
+            discoveries=_discoveries(settings, aws, closing),
             history=closing.enter_context(open_history(settings)),
             clock=SystemClock(),
             emit=emit,
@@ -206,9 +206,12 @@ def _queues(settings: Settings, aws: Aws) -> SqsQueues:
     return SqsQueues(aws, dead_letter=settings.queue_names.dead_letter)
 
 
-def _discoveries(settings: Settings, aws: Aws) -> dict[str, Ec2Discovery]:
-    """By the name that a document's `discovery` gives; another kind is added here."""
-    return {"aws_tags": Ec2Discovery(aws, cluster_tag=settings.cluster_tag)}
+def _discoveries(settings: Settings, aws: Aws, closing: ExitStack) -> InstalledDiscoveries:
+    """By the name that a document's `discovery` gives: whatever is installed. `aws_tags` has a setting of its own."""
+    own = {"cluster_tag": settings.cluster_tag, **settings.discoveries.get("aws_tags", {})}
+    discoveries = InstalledDiscoveries({**settings.discoveries, "aws_tags": own}, aws=aws)
+    closing.callback(discoveries.close)
+    return discoveries
 
 
 def _connect(settings: Settings, connect: Connect | None, patience: timedelta, told: Told | None = None) -> Connect:

@@ -151,6 +151,9 @@ class Settings(BaseSettings):
     history_upgrade: bool = Field(
         True, description="the janitor makes and upgrades the history's tables; else `taskerman history upgrade` does"
     )
+    discoveries: dict[str, dict[str, JsonValue]] = Field(
+        default_factory=dict, description="configuration for each source of discovery, such as the path of an inventory"
+    )
     runners: dict[str, dict[str, JsonValue]] = Field(
         default_factory=dict, description="this node's configuration for each runner, such as how a service restarts"
     )

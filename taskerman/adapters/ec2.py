@@ -18,8 +18,9 @@ from taskerman.adapters.aws import AWS_ERRORS, PATIENCE, Aws, Deadline, explain,
 from taskerman.errors import Bug, DiscoveryFailed, Ec2Unavailable, UsageError
 from taskerman.model.cluster import Fate, Node, clusters_of_tag
 from taskerman.model.ids import ClusterName
+from taskerman.ports.discovery import Setup
 
-__all__ = ["CLUSTER_TAG", "Ec2Discovery"]
+__all__ = ["CLUSTER_TAG", "Ec2Discovery", "discovery"]
 
 CLUSTER_TAG = "taskerman:cluster"
 PAGE = 1000
@@ -156,6 +157,18 @@ def _patterns(cluster: ClusterName) -> list[str]:
     before = ["", *(f"*{mark}" for mark in _MARKS)]
     after = ["", *(f"{mark}*" for mark in _MARKS)]
     return [f"{left}{cluster}{right}" for left in before for right in after]
+
+
+def discovery(setup: Setup) -> Ec2Discovery:
+    """`aws_tags`. Its settings: `cluster_tag`, the key of the tag. Raises `UsageError` for any other."""
+    tag = setup.settings.get("cluster_tag", CLUSTER_TAG)
+    unknown = sorted(setup.settings.keys() - {"cluster_tag"})
+    if unknown or not isinstance(tag, str):
+        raise UsageError(
+            f"The discovery aws_tags has no setting {', '.join(unknown)}." if unknown else f"{tag!r} is not a tag.",
+            next_step="It takes `cluster_tag`, a text.",
+        )
+    return Ec2Discovery(setup.aws or Aws(), cluster_tag=tag)
 
 
 def _tags(instance: Mapping[str, Any]) -> dict[str, str]:

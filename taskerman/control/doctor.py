@@ -159,9 +159,10 @@ def _queue(desk: Desk, queue: str) -> Sequence[Finding]:
 def _discovery(desk: Desk, subject: Subject) -> Sequence[Finding]:
     """An agent never asks EC2, so on a node its silence is no failure."""
     found: list[Finding] = []
-    for name, discovery in desk.discoveries.items():
+    for name in sorted(desk.discoveries):
         what = f"discovery {name}"
         try:
+            discovery = desk.discoveries[name]
             sizes = [f"{cluster} has {len(discovery.nodes(cluster))} nodes" for cluster in subject.clusters]
             if not sizes:
                 discovery.known(["i-00000000000000000"])

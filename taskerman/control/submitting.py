@@ -140,7 +140,8 @@ def _judge(desk: Desk, prepared: Prepared) -> tuple[Plan, int]:
     if discovery is None:
         raise DocumentFieldInvalid(
             f"discovery: {document.discovery!r} is not known here.",
-            next_step=f"Known: {', '.join(sorted(desk.discoveries))}.",
+            next_step=f"Known: {', '.join(sorted(desk.discoveries))}. If the routers have a package that this machine "
+            "has not: --unchecked.",
         )
     now = desk.now()
     if now >= deadline(document, now):

@@ -15,6 +15,7 @@ __all__ = [
     "ActionName",
     "AttemptId",
     "ClusterName",
+    "DiscoveryName",
     "NodeId",
     "Owner",
     "QueueNames",
@@ -35,6 +36,7 @@ ClusterName = Annotated[str, StringConstraints(pattern=rf"^{ID}:{ID}\z")]
 ScopeName = Annotated[str, StringConstraints(pattern=rf"^{ID}\z")]
 """A named scope. It has no colon, so it is never taken for a cluster's."""
 ActionName = Annotated[str, StringConstraints(pattern=rf"^{ID}:{ID}\z")]
+DiscoveryName = Annotated[str, StringConstraints(pattern=rf"^{ID}\z")]
 AttemptId = Annotated[str, StringConstraints(pattern=rf"^{ID}\.{ID}\.[0-9]+\z")]
 
 

@@ -18,7 +18,7 @@ from taskerman.errors import (
     DocumentVersionUnsupported,
 )
 from taskerman.model.base import Noun, Timestamp, parse_json_object
-from taskerman.model.ids import ActionName, ClusterName, NodeId, Owner, TaskId
+from taskerman.model.ids import ActionName, ClusterName, DiscoveryName, NodeId, Owner, TaskId
 
 __all__ = [
     "MAX_DOCUMENT_BYTES",
@@ -119,7 +119,7 @@ class TaskDocument(Noun):
     version: float
     limit: int | None = Field(default=None, ge=1, le=MAX_NODES)
     cluster_name: ClusterName
-    discovery: Literal["aws_tags"] = "aws_tags"
+    discovery: DiscoveryName = "aws_tags"
     owner: Owner
     task_id: TaskId
     taskerman_params: TaskermanParams = TaskermanParams()
@@ -191,7 +191,7 @@ class TaskControl(Noun):
 
 # --- reading a document ----------------------------------------------------------------------------------
 
-_ID_FIELDS = frozenset({"task_id", "nodes", "destnode", "owner", "cluster_name", "action"})
+_ID_FIELDS = frozenset({"task_id", "nodes", "destnode", "owner", "cluster_name", "action", "discovery"})
 
 
 def parse_task_document(body: str | bytes) -> tuple[TaskDocument, dict[str, Any]]:

@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from pydantic import JsonValue
 
 from taskerman.model.cluster import Fate, Node
 
-__all__ = ["Discovery"]
+__all__ = ["Discovery", "Setup"]
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a source of discovery is built from; it reads nothing else of its surroundings.
+
+    `settings`: its own table, `[discoveries.<name>]` of the settings file; it refuses what it does not know by raising
+    `UsageError`. `aws`: the process's shared door to AWS, for the sources that come with Taskerman.
+    """
+
+    settings: Mapping[str, JsonValue] = field(default_factory=dict)
+    aws: Any = None
 
 
 class Discovery(Protocol):
-    """Answers from a source of truth outside Taskerman. An error is an error, never an empty cluster."""
+    """Answers from a source of truth outside Taskerman. An error is an error, never an empty cluster.
+
+    One that has a method `close` is closed when its daemon ends. It is used from one thread at a time.
+    """
 
     def nodes(self, cluster: str) -> Sequence[Node]:
         """Every *running* node of `cluster` (`kind:name`), each once, in no particular order, with all its clusters.
