@@ -53,6 +53,7 @@ __all__ = [
     "OperatorError",
     "QueuesUnavailable",
     "RefusedByState",
+    "ScopeUnknown",
     "StopNow",
     "TaskEnded",
     "TaskExists",
@@ -152,6 +153,12 @@ class NodeUnknown(DocumentError):
     """A node that the document names is neither discovered nor ever registered."""
 
     code = "E-NODE-UNKNOWN"
+
+
+class ScopeUnknown(DocumentError):
+    """Nobody declared the capacity of the named scope that the document names."""
+
+    code = "E-SCOPE-UNKNOWN"
 
 
 class NotFound(OperatorError):

@@ -233,6 +233,7 @@ class Router:
                 next_step="Submit it again if it is still wanted.",
             )
         self._catalog.check_args(document.action, document.taskerman_params.action_args)
+        self._moves.check_scope(document)
         discovery = self._discoveries.get(document.discovery)
         if discovery is None:
             raise DocumentFieldInvalid(

@@ -81,7 +81,7 @@ class Considering:
                 session.moves.leave(held.task)
                 held.look_at = kit.clock.monotonic()
             case Waiting():
-                self._wait(held, plan, standing)
+                self._wait(held, plan, standing, session.moves.patient_until(held.task))
             case Ended():
                 self._settling.settle(session, plan, standing, held, before)
             case Over():
@@ -135,14 +135,22 @@ class Considering:
         kit.note_down(takes=session.moves.record.takes)
         self.look_again_soon(held)  # by the record: now it says rejected, or something else came first
 
-    def _wait(self, held: Held, plan: Plan, waiting: Waiting) -> None:
-        """When to look again although nothing woke us: watches can be lost, and time opens some gates by itself."""
+    def _wait(self, held: Held, plan: Plan, waiting: Waiting, patient_until: float | None) -> None:
+        """When to look again although nothing woke us: watches can be lost, and time opens some gates by itself.
+
+        `patient_until`: when it may pass those ahead of it. Of a line the p-th looks every p-th time only: together
+        they look hardly oftener than one would.
+        """
         kit = self._kit
         self._say_why(plan, held, waiting.reason.value, waiting.text)
         held.refused = 0
         now, today = kit.clock.monotonic(), kit.clock.now()
         jitter = 0.75 + 0.5 * kit.throw()
-        left = LOOK_AGAIN_S * jitter * (2 if waiting.reason is Reason.PLACE else 1)
+        left = LOOK_AGAIN_S * jitter
+        if waiting.reason is Reason.PLACE:
+            left = kit.profile.patience.total_seconds() * waiting.place * jitter
+        if patient_until is not None:
+            left = min(left, max(patient_until - now, 0.0) + 0.05 * jitter)
         left = min(left, max((plan.accepted.not_after - today).total_seconds(), 0.01))
         if waiting.until is not None:
             until = max((waiting.until - today).total_seconds(), 0.01 * jitter)

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 
 from taskerman.model.ids import ClusterName, NodeId
 from taskerman.policy.conclusion import Pace
+from taskerman.policy.patience import A_PLACE
 
 __all__ = ["Profile"]
 
@@ -21,6 +22,7 @@ class Profile:
     configuration for each runner. `idle_session`: how long a session is kept without work. `poll`: one long poll.
     `unknown_action`: how soon it looks again for an action that this build does not know; it looks six times.
     `refused`: how soon it looks again whether a person has accepted ZooKeeper's installation.
+    `patience`: how long each that stands ahead of it is waited for, when nothing else keeps it.
     """
 
     node: NodeId
@@ -32,6 +34,7 @@ class Profile:
     poll: timedelta = timedelta(seconds=20)
     unknown_action: timedelta = timedelta(minutes=10)
     refused: timedelta = timedelta(seconds=30)
+    patience: timedelta = A_PLACE
     boot_id_path: str = "/proc/sys/kernel/random/boot_id"
 
     def allows(self, action: str) -> bool:

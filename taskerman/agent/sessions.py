@@ -58,7 +58,14 @@ class Sessions:
         try:
             tree.open()
             tree.on_link(self._linked)
-            moves = NodeMoves(tree, self._kit.node, self._kit.journal.now.uuid)
+            kit = self._kit
+            moves = NodeMoves(
+                tree,
+                kit.node,
+                kit.journal.now.uuid,
+                monotonic=kit.clock.monotonic,
+                patience=kit.profile.patience,
+            )
             started = self._arrive(tree, moves)
         except BaseException:
             tree.close()

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from taskerman.cli import daemons, history, installation, letters, stops, tasks
+from taskerman.cli import daemons, history, installation, letters, scopes, stops, tasks
 
 __all__ = ["VERBS", "parser_for"]
 
@@ -25,6 +25,7 @@ VERBS: dict[str, Callable[..., Any] | typer.Typer] = {
     "hold": stops.hold,
     "unhold": stops.unhold,
     "slots": stops.slots,
+    "scopes": scopes.scopes,
     "dlq": letters.dlq,
     "history": history.history,
     "router": daemons.router,

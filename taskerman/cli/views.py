@@ -20,6 +20,8 @@ from taskerman.control.values import (
     Redriven,
     ReleaseDone,
     Resumed,
+    ScopeDeclared,
+    ScopeStatus,
     ShownLetter,
     Submitted,
     TaskStatus,
@@ -42,6 +44,8 @@ __all__ = [
     "redriven",
     "released",
     "resumed",
+    "scope_set",
+    "scopes",
     "shown_letter",
     "strangers",
     "submitted",
@@ -202,6 +206,33 @@ def approved(value: Approved) -> list[Block]:
 def places(values: Sequence[HeldPlace], now: datetime) -> list[Block]:
     """Who holds which slot."""
     return [_places(values, now)] if values else ["No slot is held."]
+
+
+def scopes(values: Sequence[ScopeStatus], now: datetime) -> list[Block]:
+    """Each scope, who is in it, and who waits."""
+    if not values:
+        return ["No scope is declared."]
+    blocks: list[Block] = []
+    for value in values:
+        waiting = f", {len(value.waiting)} lanes wait" if value.waiting else ""
+        blocks.append(f"{value.name}: {len(value.taken)} of {value.capacity} places are taken{waiting}")
+        if value.taken:
+            blocks.append(_places(value.taken, now))
+        if value.waiting:
+            rows = tuple(
+                (str(at), lane.task_id, " ".join(lane.clusters), lane.node) for at, lane in enumerate(value.waiting, 1)
+            )
+            blocks.append(Table(("TURN", "TASK", "CLUSTERS", "NODE"), rows))
+    return blocks
+
+
+def scope_set(value: ScopeDeclared) -> list[Block]:
+    """What is so now."""
+    before = "" if value.before is None else f" It was {value.before}."
+    blocks: list[Block] = [f"At most {value.capacity} nodes may be in {value.name} at once.{before}"]
+    if value.taken > value.capacity:
+        blocks.append(f"{value.taken} are in it now and go on; nothing starts until fewer than {value.capacity} are.")
+    return blocks
 
 
 def released(value: ReleaseDone) -> list[Block]:

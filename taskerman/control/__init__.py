@@ -14,6 +14,7 @@ from taskerman.control.explaining import explain
 from taskerman.control.following import follow, follow_cancel
 from taskerman.control.history import outcome_named, past_audit, past_letters, past_tasks, point_in_time
 from taskerman.control.places import list_slots, release
+from taskerman.control.scoping import list_scopes, set_scope
 from taskerman.control.status import overview, task_status
 from taskerman.control.stopping import approve, cancel, hold, resume, time_span, unhold
 from taskerman.control.submitting import prepare, preview, submit
@@ -32,6 +33,7 @@ __all__ = [
     "hold",
     "initialise",
     "list_letters",
+    "list_scopes",
     "list_slots",
     "outcome_named",
     "overview",
@@ -44,6 +46,7 @@ __all__ = [
     "redrive",
     "release",
     "resume",
+    "set_scope",
     "show_letter",
     "submit",
     "task_status",

@@ -37,7 +37,7 @@ def explain(desk: Desk, task: TaskId, node: NodeId | None = None) -> Explanation
     assignments = [assignment for assignment in seen.assignments if node in (None, assignment.planned.id)]
     if not assignments:
         raise NotFound(f"{node} is not in the plan of {task}.", next_step=f"`taskerman status {task}` lists its nodes.")
-    places = tuple(place for cluster in seen.plan.clusters for place in list_slots(desk, cluster))
+    places = tuple(place for scope in _scopes(seen) for place in list_slots(desk, scope))
     explained: list[NodeExplanation] = []
     commands: list[str] = []
     for assignment in assignments:
@@ -79,16 +79,25 @@ def advise(snapshot: Snapshot, answer: Admission, places: Sequence[HeldPlace] = 
             other = attempt is not None and attempt.task != snapshot.task
             commands = [f"taskerman explain {attempt.task} {snapshot.node}"] if other and attempt else []
         case Reason.OLDER_TASK:
-            commands = (f"taskerman explain {lane.task}" for lane in snapshot.ahead if lane.gate is None)
+            commands = (f"taskerman explain {lane.task}" for lane in snapshot.ahead if lane.binds)
         case Reason.NO_ROOM | Reason.EXCLUSIVE:
             commands = (f"taskerman slots {seen.name}" for seen in snapshot.clusters if snapshot.others(seen.slots))
         case Reason.EXPIRED | Reason.NODE_GONE:
             commands = [f'taskerman cancel {snapshot.task} --why "..."']
         case Reason.BUDGET:
             commands = (f"taskerman explain {snapshot.task} {failed}" for failed in sorted(snapshot.control.counted()))
+        case Reason.SCOPE_TURN | Reason.SCOPE_FULL:
+            commands = ["taskerman scopes list"]
+        case Reason.SCOPE_UNKNOWN:
+            undeclared = (scope.name for scope in snapshot.scopes if scope.capacity is None)
+            commands = (f'taskerman scopes set {name} CAPACITY --why "..."' for name in undeclared)
         case _:
             commands = []
     return tuple(commands)
+
+
+def _scopes(seen: SeenTask) -> Sequence[str]:
+    return tuple(dict.fromkeys(scope for lane in seen.plan.header.lanes for scope in lane.scopes))
 
 
 def _about_kept(place: HeldPlace) -> list[str]:

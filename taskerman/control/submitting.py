@@ -148,6 +148,7 @@ def _judge(desk: Desk, prepared: Prepared) -> tuple[Plan, int]:
         raise TaskEnded(
             f"not_after ({document.not_after:%Y-%m-%dT%H:%M:%SZ}) has passed.", next_step="Give it a later one."
         )
+    desk.router_moves().check_scope(document)
     discovered = discovery.nodes(document.cluster_name)
     strangers = set(document.nodes) - {node.id for node in discovered}
     registered = desk.router_moves().registered(strangers) if strangers else ()

@@ -10,7 +10,7 @@ from typing import Literal
 
 from taskerman.model.base import Noun, Timestamp
 from taskerman.model.hold import Hold
-from taskerman.model.ids import AttemptId, ClusterName, NodeId, TaskId
+from taskerman.model.ids import AttemptId, ClusterName, NodeId, ScopeName, TaskId
 from taskerman.model.installation import Stranger
 from taskerman.model.outcome import DeadLetter, DeadLetterState, Outcome
 from taskerman.model.slot import SlotState
@@ -37,11 +37,14 @@ __all__ = [
     "Redriven",
     "ReleaseDone",
     "Resumed",
+    "ScopeDeclared",
+    "ScopeStatus",
     "ShownLetter",
     "Submitted",
     "TaskStatus",
     "Unheld",
     "Verdict",
+    "WaitingLane",
 ]
 
 
@@ -191,6 +194,34 @@ class HeldPlace(Noun):
     attempt: AttemptId
     since: Timestamp
     why: str
+
+
+class WaitingLane(Noun):
+    """A lane's place in the queue of a named scope. `node`: who made it; whoever heads the lane uses it."""
+
+    task_id: TaskId
+    lane: str
+    node: NodeId
+    clusters: tuple[ClusterName, ...]
+
+
+class ScopeStatus(Noun):
+    """A named scope: how many may be in it, who is, and who waits, first come first."""
+
+    name: ScopeName
+    capacity: int
+    taken: tuple[HeldPlace, ...]
+    waiting: tuple[WaitingLane, ...]
+
+
+class ScopeDeclared(Noun):
+    """A capacity that was declared. `before`: what it was; None: nobody had declared it. `taken`: who is in it now;
+    while that is no less than the capacity, nothing starts."""
+
+    name: ScopeName
+    capacity: int
+    before: int | None
+    taken: int
 
 
 class NodeExplanation(Noun):

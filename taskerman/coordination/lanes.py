@@ -6,25 +6,24 @@ transaction, so that two tasks stand in the same order wherever they meet, and n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from taskerman.coordination import layout
 from taskerman.coordination.answers import as_names, as_record
+from taskerman.coordination.known import Known
+from taskerman.coordination.scopes import read_scopes
 from taskerman.model.assignment import Progress
 from taskerman.model.attempt import NodeRecord
 from taskerman.model.hold import Hold
 from taskerman.model.ids import ClusterName, TaskId
-from taskerman.model.plan import ClusterRecord, Lane, OpenTask
+from taskerman.model.plan import ClusterRecord, Lane, OpenTask, ScopePlace
 from taskerman.model.task import TaskControl
-from taskerman.policy.admission import ClusterSeen, LaneAhead, Snapshot, gate
+from taskerman.policy.admission import ClusterSeen, LaneAhead, ScopeSeen, Snapshot, gate, room
 from taskerman.ports.tree import Children, Get, Names, Read, Reader, Wake
 
-__all__ = ["Headers", "LaneBefore", "lanes_ahead", "lanes_before", "see_clusters"]
-
-Headers = MutableMapping[str, OpenTask]
-"""A cache of open tasks' headers by their paths; a header never changes."""
+__all__ = ["LaneBefore", "lanes_ahead", "lanes_before", "lanes_of_places"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,36 +36,37 @@ class LaneBefore:
 
 
 def lanes_before(
-    tree: Reader, open_names: Mapping[ClusterName, Names], task: TaskId, headers: Headers
+    tree: Reader, open_names: Mapping[ClusterName, Names], task: TaskId, known: Known
 ) -> tuple[LaneBefore, ...]:
     """The lanes that stand before `task`, in their order. `open_names`: what was read of each of its clusters."""
-    paths = {
-        cluster: [f"{layout.open_tasks(cluster)}/{name}" for name in names.names]
-        for cluster, names in open_names.items()
-    }
-    missing = [path for some in paths.values() for path in some if path not in headers]
-    for path, answer in zip(missing, tree.read(*(Get(path) for path in missing)), strict=True):
-        record = as_record(answer)
-        if record is not None:
-            headers[path] = layout.decode(OpenTask, record, path)
     found: dict[tuple[TaskId, str], LaneBefore] = {}
-    for cluster, some in paths.items():
-        parent = layout.open_tasks(cluster) + "/"
-        for path in [path for path in headers if path.startswith(parent) and path not in some]:
-            del headers[path]
-        for path in some:
-            header = headers.get(path)
-            if header is None:
-                continue  # closed since the names were read
+    for cluster, names in open_names.items():
+        parent = layout.open_tasks(cluster)
+        for path, header in known.read_headers(tree, parent, names.names).items():
             if header.task == task:
                 break
-            priority = layout.priority_of(path.removeprefix(parent))
+            priority = layout.priority_of(path.removeprefix(f"{parent}/"))
             for lane in header.lanes_in(cluster):
                 found.setdefault((header.task, lane.name), LaneBefore(header, lane, priority))
     return tuple(found.values())
 
 
-def see_clusters(tree: Reader, names: Iterable[ClusterName], wake: Wake | None) -> dict[ClusterName, ClusterSeen]:
+def lanes_of_places(places: Iterable[ScopePlace]) -> tuple[LaneBefore, ...]:
+    """The lanes whose places in a named scope's queue these are."""
+    return tuple(
+        LaneBefore(place.header, lane, priority=0)
+        for place in places
+        for lane in place.header.lanes
+        if lane.name == place.lane
+    )
+
+
+def _its_turn(head: Snapshot, scope: ScopeSeen) -> bool:
+    """Whether its place is the first one, and there is room. A lane that must wait makes itself a place."""
+    return scope.waiting[:1] == ((head.task, head.lane),) and scope.has_room(head.node)
+
+
+def _see_clusters(tree: Reader, names: Iterable[ClusterName], wake: Wake | None) -> dict[ClusterName, ClusterSeen]:
     """What stands in these clusters' scopes, and their records, for whoever takes nothing there."""
     wanted = list(dict.fromkeys(names))
     reads: list[Read] = []
@@ -90,7 +90,8 @@ def lanes_ahead(
     holds: tuple[Hold, ...],
     mine: Mapping[ClusterName, ClusterSeen],
     now: datetime,
-    wake: Wake | None,
+    known: Known,
+    wake: Wake | None = None,
 ) -> tuple[LaneAhead, ...]:
     """Those of them with somebody in their line, and what the gates of their heads say.
 
@@ -109,13 +110,15 @@ def lanes_ahead(
             waiting.append((lane, path, layout.decode(TaskControl, control, layout.control(lane.header.task))))
     heads = tree.read(*(Get(path) for _, path, _ in waiting))
     theirs = {name for lane, _, _ in waiting for name in lane.lane.clusters} - mine.keys()
-    seen = {**mine, **see_clusters(tree, sorted(theirs), wake)}
+    seen = {**mine, **_see_clusters(tree, sorted(theirs), wake)}
+    scopes = read_scopes(tree, sorted({lane.lane.named for lane, _, _ in waiting if lane.lane.named}), known, wake)
     ahead = []
     for (lane, _, state), answer in zip(waiting, heads, strict=True):
         head = as_record(answer)
         if head is None:
             continue  # it took or left since; its line's watch tells of the next one
-        header = lane.header
+        header, named = lane.header, lane.lane.named
+        scope = scopes[named].seen if named else None
         as_its_head = Snapshot(
             task=header.task,
             node=head.data.decode(),
@@ -131,14 +134,19 @@ def lanes_ahead(
             priority=lane.priority,
             holds=holds,
             clusters=tuple(seen[name] for name in lane.lane.clusters),
+            scopes=(scope,) if scope else (),
+            lane=lane.lane.name,
         )
+        shut = gate(as_its_head, now)
         ahead.append(
             LaneAhead(
                 task=header.task,
                 head=as_its_head.node,
-                gate=gate(as_its_head, now),
+                gate=shut,
                 lane=lane.lane.name,
                 priority=lane.priority,
+                turn=scope is None or _its_turn(as_its_head, scope),
+                drains=shut is None and room(as_its_head) is not None,
             )
         )
     return tuple(ahead)

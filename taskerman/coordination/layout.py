@@ -53,6 +53,7 @@ __all__ = [
     "stranger",
     "strangers",
     "task",
+    "waits",
 ]
 
 CONTROL = "/control"
@@ -103,6 +104,11 @@ def scope(name: str) -> str:
 def slot(scope_name: str, held: Slot) -> str:
     """One slot."""
     return f"{SCOPES}/{scope_name}/{held.name}"
+
+
+def waits(scope_name: str) -> str:
+    """The queue of a named scope; its children sort in the order in which lanes go there."""
+    return f"{WAITS}/{scope_name}"
 
 
 def slots(names: tuple[str, ...]) -> tuple[Slot, ...]:

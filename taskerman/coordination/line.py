@@ -6,23 +6,24 @@ go: a ghost at the head would stop the task for as long as its session lives.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from enum import Enum, auto
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 
 from taskerman.coordination import layout
 from taskerman.coordination.answers import as_names, as_record
-from taskerman.coordination.foresight import Foresight
-from taskerman.coordination.incarnation import Incarnation
+from taskerman.coordination.foresight import Foresight, Reads
+from taskerman.coordination.passing import Passing
 from taskerman.coordination.snapshot import Around, snapshot_of, survey, survey_reads
+from taskerman.coordination.standing import Ended, Left, Over, Ready, Standing
 from taskerman.errors import AnswerUnknown
 from taskerman.model.assignment import Progress
 from taskerman.model.ids import NodeId, TaskId, is_cluster
 from taskerman.model.outcome import End
-from taskerman.model.plan import OpenTask, Plan, PlannedNode
+from taskerman.model.plan import Plan, PlannedNode
 from taskerman.model.task import TaskControl, TaskState
-from taskerman.policy.admission import Reason, Snapshot, Waiting, admit
+from taskerman.policy.admission import Reason, Waiting, admit
+from taskerman.policy.patience import A_PLACE
 from taskerman.ports.tree import Check, Children, Committed, Create, Delete, Exists, Get, Names, Op, Read, Tree, Wake
 
 __all__ = ["Ended", "Left", "Line", "Over", "Ready", "Standing"]
@@ -35,55 +36,29 @@ _OUT_OF_LINE = frozenset(
 """For these the node does not stand in the line: others must not wait behind it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """The assignment has its outcome."""
-
-    end: End
-    version: int
-
-
-class Over(Enum):
-    """The task is over for every node that is not acting; this node's assignment is to be ended so."""
-
-    CANCELLED = auto()
-    EXPIRED = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class Left:
-    """There is nothing to do here any more, and nothing to record: the task is being put away, or is unknown."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """Admitted. Everything that the take needs, with the versions on which the answer rests."""
-
-    snapshot: Snapshot
-    around: Around
-    entry: str
-    node_version: int
-    ctl_version: int
-    progress_version: int
-
-
-Standing = Ready | Waiting | Ended | Over | Left
+def _behind(place: int) -> Waiting:
+    return Waiting(Reason.PLACE, f"{place} of the task's nodes stand before it in the line.", place=place)
 
 
 def _own_end(planned: PlannedNode) -> str:
     return f".{layout.own_end(planned.rank)}"
 
 
-class Line(Incarnation):
+class Line(Passing):
     """Where one node's assignments stand. Keeps which entries are its own."""
 
-    def __init__(self, tree: Tree, node: NodeId, journal: str) -> None:
-        """As `Incarnation`."""
-        super().__init__(tree, node, journal)
+    def __init__(
+        self,
+        tree: Tree,
+        node: NodeId,
+        journal: str,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        patience: timedelta = A_PLACE,
+    ) -> None:
+        """As `Passing`."""
+        super().__init__(tree, node, journal, monotonic=monotonic, patience=patience)
         self._entries: dict[str, TaskId] = {}  # every path at which this session may stand, known or not
-        self._session: int | None = None
-        self._owes_fence = False
-        self._headers: dict[str, OpenTask] = {}
         self._foresight = Foresight(tree)
         self._soon: dict[TaskId, tuple[Read, ...]] = {}
 
@@ -116,7 +91,7 @@ class Line(Incarnation):
         """One look. None: what was read had moved meanwhile."""
         self._notice_session()
         if self._owes_fence:
-            self._settle_join()
+            self._settle()
         task = plan.task.task_id
         planned = plan.node(self.node)
         if planned is None:
@@ -156,23 +131,15 @@ class Line(Incarnation):
         if entry is None or found_progress is None:
             self._join(plan, planned, known, control, found_ctl.stat.version, names)
             return None
-        place = names.names.index(entry.rpartition("/")[2])
-        watched = [Exists(entry, wake)]
-        if place:
-            watched.append(Exists(f"{lane}/{names.names[place - 1]}", wake))
-        if place > plan.cap:
-            # When that one goes, no more than one wave stands before us: the time to get ready. Nobody else tells.
-            watched.append(Exists(f"{lane}/{names.names[place - plan.cap]}", wake))
-        there = all(reads.read(*watched))
-        self._foresight.remember(task, reads)
-        if not there:
+        place = self._place(plan, planned, reads, names, entry, wake)
+        if place is None:
             return None
         if place == 1:
             # Whoever is the head next looks around: what it will ask then, it asks in the same breath.
             self._soon[task] = survey_reads(planned, self.record, wake)
-        if place:
-            return Waiting(Reason.PLACE, f"{place} of the task's nodes stand before it in the line.", place=place)
-        around = survey(reads, plan, planned, self.record, now, wake=wake, headers=self._headers)
+        if place and not self._is_long_ago(task, place):
+            return _behind(place)
+        around = survey(reads, plan, planned, self.record, now, wake=None if place else wake, known=self.known)
         self._foresight.remember(task, reads)
         seen = snapshot_of(
             plan, planned, control=control, record=self.record, progress=progress_now, place=place, around=around
@@ -182,16 +149,37 @@ class Line(Incarnation):
             self._join(plan, planned, known, control, found_ctl.stat.version, names)
             return None
         answer = admit(seen, now)
-        if isinstance(answer, Waiting):
-            return answer
+        if not place and self._queue_up(plan, planned, around, answer, found_ctl.stat.version):
+            return None
+        passes = self._may_pass(seen, around, answer, now)
+        if isinstance(answer, Waiting) and not passes:
+            return _behind(place) if place else answer
         return Ready(
             snapshot=seen,
             around=around,
             entry=entry,
+            places=tuple(self._places_to_leave(around, planned, task)),
+            passes=passes,
             node_version=self.version,
             ctl_version=found_ctl.stat.version,
             progress_version=found_progress.stat.version,
         )
+
+    def _place(
+        self, plan: Plan, planned: PlannedNode, reads: Reads, names: Names, entry: str, wake: Wake
+    ) -> int | None:
+        """How many stand before `entry`, with watches on what changes that; None: it changed meanwhile."""
+        lane = layout.line(plan.task.task_id, planned.lane)
+        place = names.names.index(entry.rpartition("/")[2])
+        watched = [Exists(entry, wake)]
+        if place:
+            watched.append(Exists(f"{lane}/{names.names[place - 1]}", wake))
+        if place > plan.cap:
+            # When that one goes, no more than one wave stands before us: the time to get ready. Nobody else tells.
+            watched.append(Exists(f"{lane}/{names.names[place - plan.cap]}", wake))
+        there = all(reads.read(*watched))
+        self._foresight.remember(plan.task.task_id, reads)
+        return place if there else None
 
     def leave(self, task: TaskId, seen: Sequence[str] = ()) -> None:
         """Leave the line of `task`. Idempotent. An entry that cannot be deleted now is met again by the next look.
@@ -203,6 +191,8 @@ class Line(Incarnation):
             self._entries.pop(path, None)
         self._foresight.forget(task)
         self._soon.pop(task, None)
+        self._leave_queues(task)
+        self._forget_others(task)
 
     def _over(self, plan: Plan, control: TaskControl, now: datetime) -> Over | Left | None:
         if control.state is TaskState.CLOSING:
@@ -257,18 +247,13 @@ class Line(Incarnation):
             done = self.tree.commit(ops)
         except AnswerUnknown:
             self._owes_fence = True
-            self._settle_join()
+            self._settle()
             return
         if isinstance(done, Committed):
             for other in others:
                 self._entries.pop(other, None)
         elif name not in names.names:
             del self._entries[path]
-
-    def _settle_join(self) -> None:
-        """A join that comes late would be a ghost at the head for as long as our session lives: no look before this."""
-        self.fence()
-        self._owes_fence = False
 
     def _keeps_one(self, around: Around) -> bool:
         return any(slot.node == self.node for read in around.clusters for slot in read.seen.slots)
@@ -285,3 +270,4 @@ class Line(Incarnation):
         ):  # none while cut off: the session may live, and its entries
             self._session = session
             self._entries.clear()  # entries of another session vanish with it, or are replaced by our next join
+            self._places.clear()

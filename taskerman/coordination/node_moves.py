@@ -44,6 +44,7 @@ class NodeMoves(Line):
         if isinstance(done, Refused):
             if done.why is Refusal.NO_NODE:
                 self._entries.pop(done.path, None)
+                self._places.pop(done.path, None)
             return None
         return self._took(attempt, ready.node_version + 1)
 
@@ -60,6 +61,8 @@ class NodeMoves(Line):
 
     def _took(self, attempt: Attempt, version: int) -> Taken:
         self._entries.clear()
+        self._places.clear()
+        self._forget_others()
         self.version = version
         self.record = self.record.model_copy(update={"attempt": attempt, "takes": attempt_takes(attempt.id)})
         return Taken(attempt)
@@ -68,7 +71,7 @@ class NodeMoves(Line):
         seen, around = ready.snapshot, ready.around
         planned = plan.node(self.node)
         assert planned is not None
-        held = {read.name: [slot for slot in read.seen.slots if slot.node == self.node] for read in around.clusters}
+        held = {read.name: [slot for slot in read.seen.slots if slot.node == self.node] for read in around.reads}
         own = [slot for slots in held.values() for slot in slots]
         scopes = (*planned.scopes, *(scope for scope, slots in held.items() if slots and scope not in planned.scopes))
         attempt = Attempt(
@@ -96,13 +99,15 @@ class NodeMoves(Line):
         ]
         if around.strangers_version is not None:
             ops.append(Check(layout.STRANGERS, around.strangers_version))
-        for read in around.clusters:
+        data = {read.name: read.data for read in around.scopes}
+        for read in around.reads:
             if read.name in scopes:
-                ops.append(Set(layout.scope(read.name), layout.SCOPE_DATA, read.version))
+                ops.append(Set(layout.scope(read.name), data.get(read.name, layout.SCOPE_DATA), read.version))
                 ops += [Delete(layout.slot(read.name, slot)) for slot in held[read.name]]
                 ops.append(Create(layout.slot(read.name, attempt.slot(self.node, read.name)), note.to_json()))
         # In every line in which this node may stand: at the head of another it would stop that task while it acts.
         ops += [Delete(entry) for entry in sorted({ready.entry, *self._entries})]
+        ops += [Delete(place) for place in ready.places]
         return attempt, ops
 
     # --- SETTLE ------------------------------------------------------------------------------------------

@@ -11,15 +11,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from taskerman.coordination import layout
+from taskerman.coordination.known import Known
 from taskerman.coordination.reading import get_each
+from taskerman.coordination.scopes import read_scopes
 from taskerman.coordination.snapshot import as_names, as_record
 from taskerman.errors import TaskUnknown
 from taskerman.model.assignment import Progress
 from taskerman.model.attempt import NodeRecord
 from taskerman.model.hold import Control
-from taskerman.model.ids import ClusterName, NodeId, TaskId
+from taskerman.model.ids import ClusterName, NodeId, ScopeName, TaskId, is_cluster
 from taskerman.model.outcome import DeadLetterState, End
-from taskerman.model.plan import OpenTask, Plan, PlannedNode, Refusal
+from taskerman.model.plan import OpenTask, Plan, PlannedNode, Refusal, ScopePlace
 from taskerman.model.slot import Slot, SlotNote
 from taskerman.model.task import TaskControl
 from taskerman.ports.tree import Children, Get, Names, Record, Tree
@@ -27,8 +29,10 @@ from taskerman.ports.tree import Children, Get, Names, Record, Tree
 __all__ = [
     "HeldSlot",
     "SeenAssignment",
+    "SeenScope",
     "SeenTask",
     "installation",
+    "named_scopes",
     "node_records",
     "open_tasks",
     "refusals",
@@ -139,6 +143,26 @@ def slots(tree: Tree, scope: str | None = None) -> Sequence[HeldSlot]:
         HeldSlot(name, slot, layout.decode(SlotNote, note, layout.slot(name, slot)))
         for (name, slot), note in zip(held, notes, strict=True)
         if note is not None  # freed since the names were read
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class SeenScope:
+    """A named scope and its queue, first come first."""
+
+    name: ScopeName
+    capacity: int
+    places: tuple[ScopePlace, ...]
+
+
+def named_scopes(tree: Tree) -> Sequence[SeenScope]:
+    """Every named scope that was declared."""
+    names = [name for name in _names(tree, layout.SCOPES) if not is_cluster(name)]
+    found = read_scopes(tree, names, Known())
+    return [
+        SeenScope(name, found[name].seen.capacity or 0, tuple(found[name].places.values()))
+        for name in names
+        if found[name].seen.capacity is not None
     ]
 
 

@@ -12,11 +12,12 @@ from enum import Enum, auto
 from taskerman.coordination import layout
 from taskerman.coordination.answers import open_entries
 from taskerman.coordination.belonging import InstallationGuard
-from taskerman.errors import AnswerUnknown, Bug, TaskExists
+from taskerman.errors import AnswerUnknown, Bug, ScopeUnknown, TaskExists
 from taskerman.model.hold import Control
 from taskerman.model.ids import ClusterName, NodeId, TaskId
 from taskerman.model.plan import ClusterRecord, OpenTask, Plan, Refusal
-from taskerman.model.task import TaskControl, TaskState
+from taskerman.model.slot import ScopeRecord
+from taskerman.model.task import TaskControl, TaskDocument, TaskState
 from taskerman.policy.guards import SizeGuard, suspicion
 from taskerman.ports.tree import Check, Children, Committed, Create, Delete, Exists, Get, Names, Op, Set, Stat, Tree
 
@@ -134,6 +135,18 @@ class RouterMoves:
         elif size is not None:
             ops.append(Check(cluster, found.stat.version))
         return ops, Published.NEW if why is None else Published.PARKED
+
+    def check_scope(self, task: TaskDocument) -> None:
+        """Raise `ScopeUnknown` unless the named scope of `task`, if it has one, was declared."""
+        name = task.taskerman_params.lease_args.scope
+        if name is None:
+            return
+        record = self._tree.get(layout.scope(name))
+        if record is None or layout.decode(ScopeRecord, record, layout.scope(name)).capacity is None:
+            raise ScopeUnknown(
+                f"Nobody declared the capacity of scope {name}.",
+                next_step=f'Declare it: `taskerman scopes set {name} CAPACITY --why "..."`, and submit the task again.',
+            )
 
     def registered(self, nodes: Collection[NodeId]) -> set[NodeId]:
         """Those whose agent ever registered."""

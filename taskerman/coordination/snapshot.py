@@ -11,7 +11,9 @@ from datetime import datetime
 
 from taskerman.coordination import layout
 from taskerman.coordination.answers import as_names, as_record
-from taskerman.coordination.lanes import Headers, lanes_ahead, lanes_before
+from taskerman.coordination.known import Known
+from taskerman.coordination.lanes import lanes_ahead, lanes_before
+from taskerman.coordination.scopes import NOT_THERE, ScopeRead, read_scopes
 from taskerman.errors import TaskUnknown
 from taskerman.model.assignment import Progress
 from taskerman.model.attempt import NodeRecord
@@ -24,9 +26,6 @@ from taskerman.policy.admission import ClusterSeen, LaneAhead, Snapshot
 from taskerman.ports.tree import Children, Get, Names, Read, Reader, Record, Wake
 
 __all__ = ["Around", "ClusterRead", "as_names", "as_record", "read_snapshot", "snapshot_of", "survey", "survey_reads"]
-
-_NOT_THERE = -2
-"""The version of a record that is not there: no commit that carries it passes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +46,26 @@ class ClusterRead:
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """What stands around an assignment, with the versions read: holds, each cluster in which its node takes a slot,
-    and the lanes that go before. `clusters`: as in the plan, then those in which the node keeps a slot."""
+    """What stands around an assignment, with the versions read: holds, each cluster and named scope in which its node
+    takes a slot, and the lanes that go before. First those of the plan, then those in which the node keeps a slot."""
 
     installation: str
     holds: tuple[Hold, ...]
     control_version: int
     strangers_version: int | None
     clusters: tuple[ClusterRead, ...]
+    scopes: tuple[ScopeRead, ...]
     ahead: tuple[LaneAhead, ...]
+
+    @property
+    def versions(self) -> tuple[tuple[str, int, int], ...]:
+        """What changes whenever a slot in one of its scopes is taken or freed."""
+        return tuple((read.name, read.version, read.children_version) for read in self.reads)
+
+    @property
+    def reads(self) -> tuple[ClusterRead | ScopeRead, ...]:
+        """Its clusters and named scopes, for what is the same in both."""
+        return (*self.clusters, *self.scopes)
 
 
 def survey(
@@ -66,7 +76,7 @@ def survey(
     now: datetime,
     *,
     wake: Wake | None = None,
-    headers: Headers | None = None,
+    known: Known | None = None,
     hypothetical: bool = False,
 ) -> Around:
     """Read what stands around the assignment of `planned`. `record`: its node's.
@@ -74,7 +84,8 @@ def survey(
     `hypothetical`: the plan is not written; a cluster without a record counts as empty, and no take rests on it. Else
     such a cluster raises `TaskUnknown`.
     """
-    names = _clusters_around(planned, record)
+    known = known or Known()
+    names = _around(planned, record, cluster=True)
     control, strangers, *answers = tree.read(*survey_reads(planned, record, wake))
     reports = as_record(strangers)
     stopped = layout.strangers(reports).stopped
@@ -89,7 +100,7 @@ def survey(
         if found is None or slots is None or entries is None:
             if not hypothetical:
                 raise TaskUnknown(f"{name} has no record: no task was ever planned for it.")
-            clusters.append(ClusterRead(ClusterSeen(name), _NOT_THERE, _NOT_THERE, _NOT_THERE))
+            clusters.append(ClusterRead(ClusterSeen(name), NOT_THERE, NOT_THERE, NOT_THERE))
             continue
         seen = ClusterSeen(
             name=name,
@@ -100,7 +111,7 @@ def survey(
         if name in planned.scopes:
             open_names[name] = entries
     task = plan.task.task_id
-    before = lanes_before(tree, open_names, task, {} if headers is None else headers)
+    before = lanes_before(tree, open_names, task, known)
     mine = {read.name: read.seen for read in clusters}
     return Around(
         installation=installation.installation,
@@ -108,14 +119,15 @@ def survey(
         control_version=control.stat.version,
         strangers_version=None if reports is None else reports.stat.version,
         clusters=tuple(clusters),
-        ahead=lanes_ahead(tree, before, installation.holds, mine, now, wake),
+        scopes=tuple(read_scopes(tree, _around(planned, record, cluster=False), known, wake).values()),
+        ahead=lanes_ahead(tree, before, installation.holds, mine, now, known, wake),
     )
 
 
 def survey_reads(planned: PlannedNode, record: NodeRecord, wake: Wake | None) -> tuple[Read, ...]:
     """What `survey` asks for first."""
     reads: list[Read] = [Get(layout.CONTROL, wake), Get(layout.STRANGERS, wake)]
-    for name in _clusters_around(planned, record):
+    for name in _around(planned, record, cluster=True):
         reads += (
             Get(layout.cluster(name), wake),
             Children(layout.scope(name), wake),
@@ -124,10 +136,10 @@ def survey_reads(planned: PlannedNode, record: NodeRecord, wake: Wake | None) ->
     return tuple(reads)
 
 
-def _clusters_around(planned: PlannedNode, record: NodeRecord) -> list[ClusterName]:
-    """The clusters of the assignment, and then those in which its node keeps a slot."""
-    kept = [scope for scope in record.kept if is_cluster(scope) and scope not in planned.scopes]
-    return [*planned.clusters, *kept]
+def _around(planned: PlannedNode, record: NodeRecord, *, cluster: bool) -> list[str]:
+    """The clusters, or the named scopes, of the assignment, and then those in which its node keeps a slot."""
+    everywhere = dict.fromkeys([*planned.scopes, *record.kept])
+    return [scope for scope in everywhere if is_cluster(scope) is cluster]
 
 
 def snapshot_of(
@@ -158,10 +170,17 @@ def snapshot_of(
         priority=task.taskerman_params.lease_args.priority,
         holds=around.holds if around else (),
         clusters=tuple(read.seen for read in around.clusters) if around else (),
+        scopes=tuple(read.seen for read in around.scopes if _concerns(read, planned)) if around else (),
+        lane=planned.lane,
         place=place,
         ahead=around.ahead if around else (),
         ended=ended,
     )
+
+
+def _concerns(read: ScopeRead, planned: PlannedNode) -> bool:
+    """Of a named scope in which the plan takes no slot only a slot that the node keeps there does."""
+    return read.name in planned.scopes or any(slot.node == planned.id for slot in read.seen.slots)
 
 
 def read_snapshot(tree: Reader, plan: Plan, node: NodeId, now: datetime) -> Snapshot:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from taskerman.coordination import layout
-from taskerman.coordination.snapshot import as_names, as_record
+from taskerman.coordination.answers import as_names, as_record
 from taskerman.errors import AnswerUnknown, NotFound, RefusedByState, TaskUnknown
 from taskerman.model.attempt import NodeRecord
 from taskerman.model.audit import AuditEntry

@@ -11,7 +11,7 @@ from pydantic import Field, JsonValue
 
 from taskerman.errors import Bug
 from taskerman.model.base import Noun, Timestamp
-from taskerman.model.ids import ClusterName, NodeId, Owner, TaskId, is_cluster
+from taskerman.model.ids import ClusterName, NodeId, Owner, ScopeName, TaskId, is_cluster
 from taskerman.model.task import TaskDocument
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Plan",
     "PlannedNode",
     "Refusal",
+    "ScopePlace",
     "Tombstone",
     "unpack_task",
 ]
@@ -46,6 +47,11 @@ class PlannedNode(Noun):
     def clusters(self) -> tuple[ClusterName, ...]:
         """The clusters among its scopes."""
         return tuple(scope for scope in self.scopes if is_cluster(scope))
+
+    @property
+    def named(self) -> ScopeName | None:
+        """The named scope among its scopes."""
+        return next((scope for scope in self.scopes if not is_cluster(scope)), None)
 
 
 class Accepted(Noun):
@@ -153,6 +159,11 @@ class Lane(Noun):
         """The clusters among its scopes."""
         return tuple(scope for scope in self.scopes if is_cluster(scope))
 
+    @property
+    def named(self) -> ScopeName | None:
+        """The named scope among its scopes."""
+        return next((scope for scope in self.scopes if not is_cluster(scope)), None)
+
 
 class OpenTask(Noun):
     """The header of an open task, in each cluster of its nodes: what others must know of it, without its plan."""
@@ -168,6 +179,23 @@ class OpenTask(Noun):
     def lanes_in(self, cluster: ClusterName) -> tuple[Lane, ...]:
         """Its lanes whose nodes take a slot in `cluster`."""
         return tuple(lane for lane in self.lanes if cluster in lane.scopes)
+
+
+class ScopePlace(Noun):
+    """`/waits/<s>/<seq>`: a lane's place in the queue of a named scope. It is the lane's: whoever heads it uses it.
+
+    `node`: who made it. `header`: of the lane's task, for those behind.
+    """
+
+    v: Literal[1] = 1
+    lane: str
+    node: NodeId
+    header: OpenTask
+
+    @property
+    def of(self) -> tuple[TaskId, str]:
+        """Whose place it is."""
+        return self.header.task, self.lane
 
 
 class ClusterRecord(Noun):

@@ -70,7 +70,8 @@ class SlotNote(Noun):
 
 
 class ScopeRecord(Noun):
-    """`/scopes/<s>`. Its version is the lock: every take rewrites it unchanged. `capacity` None: a cluster's scope."""
+    """`/scopes/<s>`. Its version is the lock: every take rewrites it unchanged. `capacity`: of a named scope, as it was
+    declared; None for a cluster's, and for a named one before that."""
 
     v: Literal[1] = 1
-    capacity: int | None = None
+    capacity: int | None = Field(default=None, ge=0)

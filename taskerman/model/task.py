@@ -18,7 +18,7 @@ from taskerman.errors import (
     DocumentVersionUnsupported,
 )
 from taskerman.model.base import Noun, Timestamp, parse_json_object
-from taskerman.model.ids import ActionName, ClusterName, DiscoveryName, NodeId, Owner, TaskId
+from taskerman.model.ids import ActionName, ClusterName, DiscoveryName, NodeId, Owner, ScopeName, TaskId
 
 __all__ = [
     "MAX_DOCUMENT_BYTES",
@@ -51,12 +51,13 @@ class WorkqueueArgs(Noun):
 class LeaseArgs(Noun):
     """How many at once, and beside what. `concurrency`: a count, or a percentage of the discovered cluster such as
     "10%". `priority`: 0 to 9; the tasks of a cluster go by it first, then by age. `exclusive`: no other task acts in
-    the cluster beside it.
+    the cluster beside it. `scope`: a named scope in which each node takes a slot too; its capacity is declared.
     """
 
     concurrency: int | str = 1
     priority: int = Field(default=5, ge=0, le=9)
     exclusive: bool = False
+    scope: ScopeName | None = None
 
     @field_validator("concurrency")
     @classmethod

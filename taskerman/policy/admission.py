@@ -19,22 +19,26 @@ from enum import StrEnum
 from taskerman.model.assignment import Progress
 from taskerman.model.attempt import NodeRecord
 from taskerman.model.hold import Hold
-from taskerman.model.ids import ClusterName, NodeId, Owner, TaskId
+from taskerman.model.ids import ClusterName, NodeId, Owner, ScopeName, TaskId
 from taskerman.model.outcome import Outcome
 from taskerman.model.plan import LANE, ClusterRecord
 from taskerman.model.slot import Slot
 from taskerman.model.task import TaskControl, TaskState
 
 __all__ = [
+    "COURTESY",
+    "IN_TURN",
     "Admission",
     "Admitted",
     "ClusterSeen",
     "LaneAhead",
     "Reason",
+    "ScopeSeen",
     "Snapshot",
     "Waiting",
     "admit",
     "gate",
+    "others_ahead",
     "room",
 ]
 
@@ -57,8 +61,17 @@ class Reason(StrEnum):
     OLDER_TASK = "older_task"
     NOT_IN_LINE = "not_in_line"
     PLACE = "place"
+    SCOPE_UNKNOWN = "scope_unknown"
+    SCOPE_TURN = "scope_turn"
     EXCLUSIVE = "exclusive"
     NO_ROOM = "no_room"
+    SCOPE_FULL = "scope_full"
+
+
+COURTESY = frozenset({Reason.OLDER_TASK, Reason.PLACE, Reason.SCOPE_TURN})
+"""For these it only waits for others to go first: not for ever."""
+IN_TURN = COURTESY | {Reason.EXCLUSIVE, Reason.NO_ROOM, Reason.SCOPE_FULL}
+"""For these it waits with open gates: it keeps its place among those who wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +96,22 @@ Admission = Admitted | Waiting
 @dataclass(frozen=True, slots=True)
 class LaneAhead:
     """A lane of a task that goes before, with a node in its line and a cluster in common with ours, and what its
-    head's own gates say. `priority`: its task's."""
+    head's own gates say. `priority`: its task's. `turn`: in its named scope, if it has one, it goes next and has room.
+    `drains`: its gates are open, and it waits for the slots of others in its clusters."""
 
     task: TaskId
     head: NodeId
     gate: Waiting | None
     lane: str = LANE
     priority: int = 5
+    turn: bool = True
+    drains: bool = False
+
+    @property
+    def binds(self) -> bool:
+        """Whether others wait for it. One whose turn in a named scope has not come binds nobody in its cluster: it and
+        the lane whose turn it is would wait for each other."""
+        return self.gate is None and self.turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +124,27 @@ class ClusterSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class ScopeSeen:
+    """A named scope in which the node takes a slot. `capacity` None: nobody declared it. `waiting`: the lanes that have
+    a place in its queue, in their order."""
+
+    name: ScopeName
+    capacity: int | None
+    slots: tuple[Slot, ...] = ()
+    waiting: tuple[tuple[TaskId, str], ...] = ()
+
+    def has_room(self, node: NodeId) -> bool:
+        """Whether `node` finds a place; one that keeps a slot there takes no other."""
+        return any(slot.node == node for slot in self.slots) or len(self.slots) < (self.capacity or 0)
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """All that admission depends on, as read. Reads are hints: the versions beside them decide.
 
     `cluster`: the task's own. `clusters`: all in which the node takes a slot; what is asked of a cluster is asked of
-    each. `place`: how many stand before the node in its lane; None = it does not stand in it. `ahead`: the lanes that
-    go before, in their order.
+    each. `scopes`: the named ones. `lane`: the node's in its task. `place`: how many stand before the node in its lane;
+    None = it does not stand in it. `ahead`: the lanes that go before, in their order.
     """
 
     task: TaskId
@@ -124,6 +161,8 @@ class Snapshot:
     priority: int = 5
     holds: tuple[Hold, ...] = ()
     clusters: tuple[ClusterSeen, ...] = ()
+    scopes: tuple[ScopeSeen, ...] = ()
+    lane: str = LANE
     place: int | None = 0
     ahead: tuple[LaneAhead, ...] = ()
     ended: Outcome | None = None
@@ -137,16 +176,27 @@ class Snapshot:
         names = {self.cluster, *(seen.name for seen in self.clusters)}
         return tuple(hold for hold in self.holds if any(hold.stops(name, self.owner) for name in names))
 
+    def before(self, scope: ScopeSeen) -> tuple[tuple[TaskId, str], ...]:
+        """The lanes that go before ours in the queue of a named scope; none where the node inherits a slot."""
+        if any(slot.node == self.node for slot in scope.slots):
+            return ()
+        mine = (self.task, self.lane)
+        return scope.waiting[: scope.waiting.index(mine)] if mine in scope.waiting else scope.waiting
 
-def admit(snapshot: Snapshot, now: datetime) -> Admission:
-    """Whether `snapshot.node` may take a slot for `snapshot.task` at `now`."""
+
+def admit(snapshot: Snapshot, now: datetime, *, courtesy: bool = True) -> Admission:
+    """Whether `snapshot.node` may take its slots for `snapshot.task` at `now`.
+
+    Without `courtesy`: whoever else goes first.
+    """
     return (
         _over(snapshot, now)
         or _stopped(snapshot)
         or _own(snapshot, now)
         or gate(snapshot, now)
-        or _turn(snapshot)
+        or _turn(snapshot, courtesy)
         or room(snapshot)
+        or _named(snapshot)
         or Admitted()
     )
 
@@ -178,6 +228,13 @@ def gate(s: Snapshot, now: datetime) -> Waiting | None:
             Reason.BUDGET,
             f"{len(counted)} of its nodes failed or are being retried ({names}); max_failures is {s.max_failures}.",
         )
+    return _undeclared(s)
+
+
+def _undeclared(s: Snapshot) -> Waiting | None:
+    for scope in s.scopes:
+        if scope.capacity is None and not any(slot.node == s.node for slot in scope.slots):
+            return Waiting(Reason.SCOPE_UNKNOWN, f"Nobody declared the capacity of scope {scope.name}.")
     return None
 
 
@@ -219,9 +276,15 @@ def _own(s: Snapshot, now: datetime) -> Waiting | None:
     return None
 
 
-def _turn(s: Snapshot) -> Waiting | None:
-    for lane in s.ahead:
-        if lane.gate is None:
+def others_ahead(s: Snapshot) -> int:
+    """How many go before it: in its line, lanes of its clusters, places in the queue of its named scope."""
+    lanes = {(lane.task, lane.lane) for lane in s.ahead if lane.binds}
+    return (s.place or 0) + len(lanes.union(*(s.before(scope) for scope in s.scopes)))
+
+
+def _turn(s: Snapshot, courtesy: bool) -> Waiting | None:
+    for lane in s.ahead if courtesy else ():
+        if lane.binds:
             why = "has a higher priority" if lane.priority > s.priority else "is older"
             return Waiting(Reason.OLDER_TASK, f"Task {lane.task} {why} and goes first; {lane.head} heads its line.")
     if s.place is None:
@@ -229,8 +292,16 @@ def _turn(s: Snapshot) -> Waiting | None:
             Reason.NOT_IN_LINE,
             f"{s.node} does not stand in the line: its doorbell has not arrived, or its agent is away.",
         )
+    if not courtesy:
+        return None
     if s.place > 0:
         return Waiting(Reason.PLACE, f"{s.place} of the task's nodes stand before it in the line.", place=s.place)
+    for scope in s.scopes:
+        if before := s.before(scope):
+            return Waiting(
+                Reason.SCOPE_TURN,
+                f"Task {before[0][0]} goes first in scope {scope.name}, of {len(before)} in its queue before it.",
+            )
     return None
 
 
@@ -255,5 +326,16 @@ def room(s: Snapshot) -> Waiting | None:
             return Waiting(
                 Reason.NO_ROOM,
                 f"{len(others)} of at most {tightest} places in {cluster.name} are taken ({names}).",
+            )
+    return None
+
+
+def _named(s: Snapshot) -> Waiting | None:
+    for scope in s.scopes:
+        if not scope.has_room(s.node):
+            names = ", ".join(sorted(slot.node for slot in scope.slots)[:5])
+            return Waiting(
+                Reason.SCOPE_FULL,
+                f"{len(scope.slots)} of {scope.capacity} places in scope {scope.name} are taken ({names}).",
             )
     return None

@@ -64,7 +64,8 @@ def make_plan(
     """The plan of `task`. `received`: the JSON object as it came, `digest` its hash.
 
     A percentage of the *discovered* cluster, before `limit`, becomes a count: rounded down, at least 1. A node takes a
-    slot in each of its clusters, the task's own first; nodes with the same scopes share a lane.
+    slot in each of its clusters, the task's own first, and in the task's named scope; those with the same scopes share
+    a lane.
     Raises `ClusterEmpty`, `NodeUnknown`, `DocumentFieldInvalid`.
     """
     nodes = choose(task, discovered, registered=registered)
@@ -97,4 +98,6 @@ def make_plan(
 
 
 def _scopes(task: TaskDocument, node: Node) -> tuple[str, ...]:
-    return (task.cluster_name, *sorted(set(node.clusters) - {task.cluster_name}))
+    named = task.taskerman_params.lease_args.scope
+    others = sorted(set(node.clusters) - {task.cluster_name})
+    return (task.cluster_name, *others, *([] if named is None else [named]))

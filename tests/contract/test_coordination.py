@@ -78,7 +78,7 @@ class Stage:
 
     def agent(self, node: str, journal: str = "j") -> NodeMoves:
         """A started agent."""
-        moves = NodeMoves(self.ground.open(), node, journal)
+        moves = NodeMoves(self.ground.open(), node, journal, monotonic=self.clock.monotonic)
         moves.start()
         return moves
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from taskerman.testing.tree import LostAnswer
 from tests.support.protocol_rest import finish
 from tests.support.protocol_server import JudgedServer
-from tests.support.protocol_tasks import CLUSTER, ENDINGS, OTHER, TaskShape
+from tests.support.protocol_tasks import CLUSTER, ENDINGS, OTHER, SCOPE, TaskShape
 from tests.support.protocol_world import Filter, Serve, State, World
 
 __all__ = ["run"]
@@ -31,6 +31,7 @@ def _shape(r: random.Random) -> TaskShape:
         both=BOTH,
         priority=r.choice([5, 5, 5, 2, 8]),
         exclusive=r.random() < 0.2,
+        scope=r.choice([None, None, SCOPE]),
     )
 
 
@@ -52,8 +53,11 @@ def _person(w: World, r: random.Random) -> Callable[[], None]:
         return lambda: w.verb(lambda p: p.redrive(task, node, "mended"))
     if x < 0.88:
         return lambda: w.verb(lambda p: p.discard(task, node, "never mind"))
-    if x < 0.97:
+    if x < 0.95:
         return lambda: w.verb(lambda p: p.release(node, "mended"))
+    if x < 0.98:
+        capacity = r.choice([0, 1, 2])
+        return lambda: w.verb(lambda p: p.set_capacity(SCOPE, capacity, "as needed"))
     return lambda: w.node_is_off(node)
 
 

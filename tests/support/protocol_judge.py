@@ -19,8 +19,8 @@ from taskerman.model.audit import AuditEntry
 from taskerman.model.hold import Control
 from taskerman.model.ids import attempt_id
 from taskerman.model.outcome import End, Outcome
-from taskerman.model.plan import OpenTask, Plan
-from taskerman.model.slot import Slot, SlotState
+from taskerman.model.plan import OpenTask, Plan, ScopePlace
+from taskerman.model.slot import ScopeRecord, Slot, SlotState
 from taskerman.model.task import TaskControl, TaskState
 from taskerman.policy.conclusion import Ending
 from taskerman.ports.tree import Create, Op
@@ -39,6 +39,8 @@ task_control = lru_cache(4096)(TaskControl.model_validate_json)
 control_record = lru_cache(1024)(Control.model_validate_json)
 plan_record = lru_cache(64)(Plan.unpack)
 open_header = lru_cache(64)(OpenTask.model_validate_json)
+scope_record = lru_cache(1024)(ScopeRecord.model_validate_json)
+scope_place = lru_cache(1024)(ScopePlace.model_validate_json)
 audit_entry = lru_cache(1024)(AuditEntry.model_validate_json)
 
 
@@ -78,6 +80,20 @@ class View:
     def slots(self, scope: str) -> list[Slot]:
         """The slots of a scope."""
         return [Slot.parse(name) for name in self.children(layout.scope(scope))]
+
+    def capacity(self, scope: str) -> int:
+        """The declared capacity of a named scope."""
+        return scope_record(self.data[layout.scope(scope)]).capacity or 0
+
+    def places(self) -> list[str]:
+        """The paths of all places in queues of named scopes."""
+        return [
+            f"{layout.waits(s)}/{name}" for s in self.children(layout.WAITS) for name in self.children(layout.waits(s))
+        ]
+
+    def place(self, path: str) -> ScopePlace:
+        """One of them."""
+        return scope_place(self.data[path])
 
     def plans(self) -> dict[str, Plan]:
         """Every plan by its task."""
@@ -131,6 +147,8 @@ class Judge:
                 self._ctl(area[1], before, after)
             elif area[0] == "tasks" and len(area) == 5 and area[2] == "line" and path in after.data:
                 self._entry(area[1], path, before, after)
+            elif area[0] == "waits" and len(area) == 3 and path in after.data:
+                self._place(path, after)
             elif area[0] == "scopes" and len(area) == 3 and path in before.data and path not in after.data:
                 self._slot_gone(area[1], Slot.parse(area[2]), before, after, verb)
         self._whole(after)
@@ -172,6 +190,8 @@ class Judge:
         self.takes += 1
         task = attempt.task
         plan = before.plans()[task]
+        planned = plan.node(name)
+        assert planned is not None
         if attempt.id in self.attempts:
             raise Violation(f"attempt id {attempt.id} repeats")
         self.attempts[attempt.id] = attempt
@@ -195,8 +215,11 @@ class Judge:
         if progress.state is not ProgressState.ACTING or progress.attempt != attempt.id:
             raise Violation("a TAKE without a progress record that says so")
         for path, owner in after.owner.items():
-            if owner == session and after.data[path] == name.encode():
+            if owner == session:
                 raise Violation(f"L ghost: {name} acts and its session still stands at {path}")
+        for path in after.places():
+            if after.place(path).of == (task, planned.lane):
+                raise Violation(f"L ghost: {name} took for its lane, and its place {path} is still there")
 
     def _room(self, name: str, attempt: Attempt, plan: Plan, before: View, after: View) -> None:
         """Counted from what is remembered of each attempt, not from what the slots' names say."""
@@ -213,6 +236,10 @@ class Judge:
                 raise Violation(f"S1 TAKE over capacity in {scope}")
             if any((exclusive or other.exclusive) and other.task != attempt.task for other in theirs):
                 raise Violation(f"S1 {attempt.id} acts in {scope} beside another task, and one of them is exclusive")
+        for scope in [scope for scope in planned.scopes if scope not in attempt.clusters]:
+            there = before.slots(scope)
+            if not any(slot.node == name for slot in there) and len(there) >= before.capacity(scope):
+                raise Violation(f"S1 TAKE over the capacity of {scope}")
         for scope in attempt.scopes:
             mine = [slot for slot in after.slots(scope) if slot.node == name]
             if mine != [attempt.slot(name, scope)]:
@@ -290,6 +317,14 @@ class Judge:
             raise Violation(f"L ghost: {name} joined a line while it acts")
         if after.end(task, name) is not None:
             raise Violation(f"L ghost: {name} joined the line of {task}, which it has ended")
+
+    @staticmethod
+    def _place(path: str, after: View) -> None:
+        place = after.place(path)
+        if after.node(place.node).attempt is not None:
+            raise Violation(f"L ghost: {place.node} queued at {path} while it acts")
+        if after.control(place.header.task).state is not TaskState.OPEN:
+            raise Violation(f"L ghost: {place.node} queued at {path} for a task that is over")
 
     def _slot_gone(self, scope: str, slot: Slot, before: View, after: View, verb: AuditEntry | None) -> None:
         was, now = before.node(slot.node).attempt, after.node(slot.node).attempt

@@ -144,7 +144,7 @@ def _epochs_ignored() -> Iterator[None]:
 
 
 def _no_settling_of_joins() -> AbstractContextManager[object]:
-    return mock.patch.object(Line, "_settle_join", lambda self: setattr(self, "_owes_fence", False))
+    return mock.patch.object(Line, "_settle", lambda self: setattr(self, "_owes_fence", False))
 
 
 def _forgetful_sessions() -> AbstractContextManager[object]:

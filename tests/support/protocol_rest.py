@@ -9,7 +9,7 @@ from taskerman.coordination.snapshot import read_snapshot
 from taskerman.model.task import TaskState
 from taskerman.policy.admission import admit
 from tests.support.protocol_judge import Violation
-from tests.support.protocol_tasks import CLUSTERS
+from tests.support.protocol_tasks import CLUSTERS, SCOPE
 from tests.support.protocol_world import State, World
 
 __all__ = ["finish"]
@@ -35,6 +35,7 @@ def finish(w: World) -> None:
         w.silence()
     for hold in w.router.installation().holds:
         w.person.unhold(hold.id, "the end")
+    w.person.set_capacity(SCOPE, 2, "the end")
     nodes = sorted({node.id for plan in w.plans.values() for node in plan.nodes})
     for node in nodes:
         actor = w.actors.get(node)
@@ -87,9 +88,10 @@ def _a_person_helps(w: World) -> bool:
         for node in left:
             said = admit(read_snapshot(w.person_tree, plan, node, w.clock.now()), w.clock.now())
             why.append(f"{task}/{node}: {said}")
-    for slot in [slot for cluster in CLUSTERS for slot in w.server.view().slots(cluster)]:
-        if slot.state.kept and any(s.node == slot.node for c in CLUSTERS for s in w.server.view().slots(c)):
-            w.person.release(slot.node, "the end")
+    kept = {slot.node for cluster in CLUSTERS for slot in w.server.view().slots(cluster) if slot.state.kept}
+    for node in sorted(kept):
+        if w.server.view().node(node).attempt is None:
+            w.person.release(node, "the end")
             helped = True
     if why and not helped:
         raise Violation(f"L stall, and no person is asked for anything: {why}")
@@ -115,6 +117,8 @@ def _all_ended(w: World) -> None:
             view.children(lane) for lane in map(f"{layout.lines(task)}/{{}}".format, view.children(layout.lines(task)))
         ):
             raise Violation(f"{task} left entries in its line")
+    if view.places():
+        raise Violation(f"leaked places {view.places()}")
     if w.children.keys() - w.orphans:
         raise Violation(f"children act on: {w.children}")
     w.judge.raise_if_violated()

@@ -15,10 +15,11 @@ from taskerman.policy.conclusion import Ending
 from taskerman.policy.routing import make_plan
 from taskerman.testing.clock import ManualClock
 
-__all__ = ["CLUSTER", "CLUSTERS", "ENDINGS", "OTHER", "TaskShape", "plan_of"]
+__all__ = ["CLUSTER", "CLUSTERS", "ENDINGS", "OTHER", "SCOPE", "TaskShape", "plan_of"]
 
 CLUSTER = "demo:web"
 OTHER = "demo:also"
+SCOPE = "S"
 CLUSTERS = (CLUSTER, OTHER)
 
 ENDINGS: dict[str, Callable[[datetime], Ending]] = {
@@ -53,6 +54,7 @@ class TaskShape:
     both: tuple[str, ...] = ()
     priority: int = 5
     exclusive: bool = False
+    scope: str | None = None
 
 
 def plan_of(name: str, shape: TaskShape, now: ManualClock) -> Plan:
@@ -65,7 +67,12 @@ def plan_of(name: str, shape: TaskShape, now: ManualClock) -> Plan:
         "owner": shape.owner,
         "task_id": name,
         "taskerman_params": {
-            "lease_args": {"concurrency": shape.cap, "priority": shape.priority, "exclusive": shape.exclusive},
+            "lease_args": {
+                "concurrency": shape.cap,
+                "priority": shape.priority,
+                "exclusive": shape.exclusive,
+                "scope": shape.scope,
+            },
             "failure_args": {"max_failures": shape.max_failures},
             "workqueue_args": {"retry_count": shape.retry_count},
         },

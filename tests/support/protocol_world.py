@@ -22,14 +22,14 @@ from taskerman.errors import AnswerUnknown, CoordinationUnavailable, Fenced, Not
 from taskerman.model.attempt import Attempt
 from taskerman.model.outcome import DeadLetterState, Outcome
 from taskerman.model.plan import Plan
-from taskerman.policy.admission import Admitted, Reason, Waiting, admit
+from taskerman.policy.admission import COURTESY, Admitted, Reason, Waiting, admit
 from taskerman.policy.conclusion import Ending
 from taskerman.ports.tree import Op, Read
 from taskerman.testing.clock import ManualClock
 from taskerman.testing.tree import LostAnswer, MemoryTree
 from tests.support.protocol_judge import Judge, Violation
 from tests.support.protocol_server import JudgedServer
-from tests.support.protocol_tasks import ENDINGS, TaskShape, plan_of
+from tests.support.protocol_tasks import ENDINGS, SCOPE, TaskShape, plan_of
 
 __all__ = ["Actor", "Filter", "Serve", "State", "World"]
 
@@ -92,6 +92,7 @@ class World:
         self.person = OperatorMoves(self.person_tree, "ann", self.clock.now)
         self.person.install("a test")
         self.person.unhold("*", "a test")
+        self.person.set_capacity(SCOPE, 2, "a test")
         self.plans: dict[str, Plan] = {}
         self.unpublished: dict[str, Plan] = {}
         self.actors: dict[str, Actor] = {}
@@ -185,7 +186,7 @@ class World:
             self._journals += 1
         journal = old.moves.journal if old is not None and same_journal else f"journal-{self._journals}"
         tree = self._client()
-        actor = Actor(node, tree, NodeMoves(tree, node, journal), adopt_as=adopt_as)
+        actor = Actor(node, tree, NodeMoves(tree, node, journal, monotonic=self.clock.monotonic), adopt_as=adopt_as)
         self.actors[node] = actor
         self._alone(node, lambda: self._start(actor))
 
@@ -347,6 +348,10 @@ class World:
                 raise Violation(f"explain admits {actor.node}, which stands behind others")
             return  # only the head looks around
         if isinstance(standing, Waiting) and standing.reason is Reason.NOT_IN_LINE:
+            return
+        if isinstance(standing, Ready) and standing.passes:
+            if isinstance(said, Admitted) or said.reason not in COURTESY:
+                raise Violation(f"{actor.node} passes others, and explain says {said}")
             return
         agrees = isinstance(said, Admitted) if isinstance(standing, Ready) else said == standing
         if not agrees:

@@ -15,7 +15,18 @@ from taskerman.model.hold import Hold
 from taskerman.model.outcome import Outcome
 from taskerman.model.slot import Slot, SlotState
 from taskerman.model.task import FailureMark, TaskControl, TaskState
-from taskerman.policy.admission import Admitted, ClusterSeen, LaneAhead, Reason, Snapshot, Waiting, admit, gate
+from taskerman.policy.admission import (
+    Admitted,
+    ClusterSeen,
+    LaneAhead,
+    Reason,
+    ScopeSeen,
+    Snapshot,
+    Waiting,
+    admit,
+    gate,
+    others_ahead,
+)
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=5)
@@ -66,11 +77,14 @@ IN_ORDER: list[tuple[Reason, dict[str, object], datetime | None]] = [
     (Reason.CLUSTER_WAITS, {"control": TaskControl(wait_until=LATER)}, LATER),
     (Reason.KEPT_SLOT, {"clusters": clusters(slot("n1", 5, SlotState.LOST))}, None),
     (Reason.BUDGET, {"control": TaskControl(failed={"n1": FailureMark.RETRYING})}, None),
+    (Reason.SCOPE_UNKNOWN, {"scopes": (ScopeSeen("S", None),)}, None),
     (Reason.OLDER_TASK, {"ahead": (LaneAhead("older", "n7", None),)}, None),
     (Reason.NOT_IN_LINE, {"place": None}, None),
     (Reason.PLACE, {"place": 2}, None),
+    (Reason.SCOPE_TURN, {"scopes": (ScopeSeen("S", 9, waiting=(("other", "0"),)),)}, None),
     (Reason.EXCLUSIVE, {"clusters": clusters(slot("n1", 5, exclusive="other"))}, None),
     (Reason.NO_ROOM, {"clusters": clusters(slot("n1", 1))}, None),
+    (Reason.SCOPE_FULL, {"scopes": (ScopeSeen("S", 1, (slot("n1"),)),)}, None),
 ]
 
 
@@ -175,6 +189,48 @@ def test_it_says_whether_age_or_priority_lets_another_task_go_first() -> None:
     assert isinstance(higher, Waiting)
     assert "is older" in older.text
     assert "higher priority" in higher.text
+
+
+def test_a_lane_whose_turn_in_its_named_scope_has_not_come_binds_nobody_in_its_cluster() -> None:
+    """It waits for the lane whose turn it is; if that one waited for it, neither would ever go."""
+    ahead = (LaneAhead("older", "n7", None, turn=False),)
+    assert admit(replace(FREE, ahead=ahead), NOW) == Admitted()
+
+
+@pytest.mark.parametrize(
+    ("capacity", "held", "waiting", "reason"),
+    [
+        (1, (), (), None),
+        (1, (), (("t", "0"),), None),
+        (1, (), (("t", "1"),), Reason.SCOPE_TURN),
+        (2, ("n1",), (("t", "0"), ("other", "0")), None),
+        (2, ("n1", "n2"), (), Reason.SCOPE_FULL),
+        (1, ("n1", "n2"), (), Reason.SCOPE_FULL),
+        (0, (), (), Reason.SCOPE_FULL),
+        (0, ("n0",), (("other", "0"),), None),
+    ],
+    ids=["free", "its turn", "another lane's turn", "room", "full", "lowered", "shut", "inherits its own"],
+)
+def test_a_named_scope_admits_up_to_its_capacity_and_in_turn(
+    capacity: int, held: tuple[str, ...], waiting: tuple[tuple[str, str], ...], reason: Reason | None
+) -> None:
+    scope = ScopeSeen("S", capacity, tuple(slot(node, 1, SlotState.LOST) for node in held), waiting)
+    said = admit(replace(FREE, scopes=(scope,)), NOW)
+    assert (said.reason if isinstance(said, Waiting) else None) is reason
+
+
+def test_without_courtesy_only_what_is_not_others_turn_keeps_it() -> None:
+    behind = replace(
+        FREE,
+        place=3,
+        ahead=(LaneAhead("older", "n7", None), LaneAhead("shut", "n8", SHUT)),
+        scopes=(ScopeSeen("S", 9, waiting=(("older", "0"), ("third", "0"), ("t", "0"))),),
+    )
+    assert isinstance(admit(behind, NOW), Waiting)
+    assert admit(behind, NOW, courtesy=False) == Admitted()
+    assert others_ahead(behind) == 3 + 2, "whoever stands in the cluster and in the queue is one"
+    held = replace(behind, holds=(hold("*"),))
+    assert isinstance(admit(held, NOW, courtesy=False), Waiting)
 
 
 def test_a_gate_asks_nothing_of_the_node_itself() -> None:

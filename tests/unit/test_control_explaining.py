@@ -229,3 +229,18 @@ def test_a_machine_that_is_configured_wrongly_hears_what(
 def test_a_hold_is_worth_a_warning(fleet: Fleet) -> None:
     OperatorMoves(fleet.tree, "bob@desk", fleet.clock.now).hold("*", "freeze")
     assert levels(fleet)["hold"] == "warn"
+
+
+def test_what_waits_for_a_named_scope_is_told_where_to_look(fleet: Fleet) -> None:
+    control.set_scope(fleet.desk, "wire", 1, "thin")
+    params = {"lease_args": {"scope": "wire", "concurrency": 9}}
+    fleet.send("t-1", params=params, nodes=["i-1"])
+    fleet.take("t-1", "i-1")
+    fleet.send("t-2", params=params, nodes=["i-2"])
+    fleet.join("t-2", "i-2")
+    seen = control.explain(fleet.desk, "t-2")
+    assert reasons(fleet, "t-2") == {"i-2": "scope_full"}
+    assert {place.scope for place in seen.slots} == {"demo:web", "wire"}
+    assert seen.next == ("taskerman scopes list",)
+    (scope,) = control.list_scopes(fleet.desk)
+    assert [lane.task_id for lane in scope.waiting] == ["t-2"]

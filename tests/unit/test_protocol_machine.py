@@ -20,7 +20,7 @@ from tests.support.protocol_judge import Violation
 from tests.support.protocol_mutations import MUTATIONS, Mutation
 from tests.support.protocol_rest import finish
 from tests.support.protocol_scenes import MOMENTS, SCENES
-from tests.support.protocol_tasks import CLUSTER, ENDINGS, TaskShape
+from tests.support.protocol_tasks import CLUSTER, CLUSTERS, ENDINGS, SCOPE, TaskShape
 from tests.support.protocol_world import World
 
 TIMES = int(os.environ.get("TASKERMAN_EXAMPLES", "1"))
@@ -38,6 +38,11 @@ shapes = st.builds(
     retry_count=st.integers(0, 1),
     owner=st.sampled_from(["gsi", "dba"]),
     lasts_s=st.sampled_from([600, 7 * 86400]),
+    cluster=st.sampled_from(CLUSTERS),
+    both=st.just(("n0",)),
+    priority=st.sampled_from([5, 7]),
+    exclusive=st.booleans(),
+    scope=st.sampled_from([None, SCOPE]),
 )
 targets = st.sampled_from(["*", f"cluster:{CLUSTER}", "owner:gsi"])
 
@@ -51,6 +56,7 @@ person_does: st.SearchStrategy[Thing] = st.one_of(
     st.tuples(tasks, nodes).map(lambda x: lambda w: w.verb(lambda p: p.discard(*x, "never mind"))),
     nodes.map(lambda n: lambda w: w.verb(lambda p: p.release(n, "mended"))),
     nodes.map(lambda n: lambda w: w.node_is_off(n)),
+    st.integers(0, 2).map(lambda c: lambda w: w.verb(lambda p: p.set_capacity(SCOPE, c, "as needed"))),
 )
 agent_does: st.SearchStrategy[Thing] = st.one_of(
     st.tuples(nodes, tasks).map(lambda x: lambda w: w.look(*x)),

@@ -89,6 +89,40 @@ def test_the_json_of_a_parked_task_and_of_its_approval(taskerman: CommandLine) -
     check_golden("cli/approve", printed(taskerman, "approve", "t-9", "--why", "it was scaled in"))
 
 
+@pytest.fixture
+def shared(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    """A scope of one place, in which one node acts and for which two lanes wait; and an exclusive task."""
+    fleet = Fleet()
+    fleet.install()
+    line = CommandLine(fleet, monkeypatch, capsys)
+    assert line("scopes", "set", "bandwidth", "1", "--why", "a thin wire").code == 0
+    in_scope = {"scope": "bandwidth", "concurrency": 3}
+    fleet.send("t-1", params={"lease_args": in_scope}, limit=1)
+    fleet.take("t-1", "i-1")
+    fleet.clock.advance(timedelta(minutes=1))
+    for task, node, priority in (("t-2", "i-2", 5), ("t-3", "i-3", 7)):
+        fleet.send(task, params={"lease_args": {**in_scope, "priority": priority}}, nodes=[node])
+        fleet.join(task, node)
+    fleet.send("t-4", params={"lease_args": {"exclusive": True}}, nodes=["i-4"])
+    fleet.join("t-4", "i-4")
+    return line
+
+
+SHARED = {
+    "scopes-list": ["scopes", "list"],
+    "scopes-set": ["scopes", "set", "bandwidth", "0", "--why", "a migration"],
+    "explain-scope-full": ["explain", "t-2"],
+    "explain-scope-turn": ["explain", "t-3"],
+    "explain-exclusive": ["explain", "t-4"],
+}
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_the_json_of_what_is_shared(shared: CommandLine, name: str) -> None:
+    """Scopes, their queues, and why somebody waits for them."""
+    check_golden(f"cli/{name}", printed(shared, *SHARED[name]))
+
+
 def test_the_json_of_an_error(taskerman: CommandLine) -> None:
     answer = taskerman("resume", "t-2", "--json")
     assert answer.out == ""
