@@ -21,6 +21,7 @@ from taskerman.adapters.runners import InstalledRunners
 from taskerman.adapters.sqs import SqsQueues
 from taskerman.adapters.zookeeper import ZookeeperTree
 from taskerman.agent import Agent, JournalFile, Profile
+from taskerman.agent.isolation import detect
 from taskerman.control import Desk, Subject
 from taskerman.control.history import HistoryUpgraded
 from taskerman.coordination.router_moves import RouterMoves
@@ -152,6 +153,7 @@ def open_agent(
             clock=SystemClock(),
             emit=emit,
             pulse=told.pulse if told else None,
+            isolation=detect(settings.cgroup, journal.now.uuid),
         )
 
 
@@ -192,7 +194,17 @@ def upgrade_history(settings: Settings) -> HistoryUpgraded:
 def subject_of(loaded: Loaded) -> Subject:
     """What this machine is configured to be, for `doctor`."""
     settings = loaded.settings
-    return Subject(node=settings.node_id, clusters=settings.clusters, actions=settings.actions, unknown=loaded.unknown)
+    # Only where an agent is meant to run: looking makes the folder of the groups.
+    isolation = detect(settings.cgroup if settings.node_id else "none", "doctor")
+    return Subject(
+        node=settings.node_id,
+        clusters=settings.clusters,
+        actions=settings.actions,
+        unknown=loaded.unknown,
+        isolation=str(isolation),
+        grouped=bool(isolation.hierarchies),
+        unkept=tuple(sorted(settings.bounds.names - isolation.honoured)) if settings.node_id else (),
+    )
 
 
 def _aws(closing: ExitStack, told: Told | None = None) -> Aws:
@@ -240,5 +252,6 @@ def _profile(settings: Settings) -> Profile:
         runners=settings.runners,
         pace=settings.pace,
         idle_session=settings.idle_session,
+        bounds=settings.bounds,
         boot_id_path=str(settings.boot_id_file),
     )

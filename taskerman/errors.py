@@ -46,6 +46,7 @@ __all__ = [
     "HistoryUnavailable",
     "InstallationRefused",
     "LayoutUnsupported",
+    "LimitsNotKept",
     "NodeActing",
     "NodeUnknown",
     "NotFound",
@@ -222,6 +223,12 @@ class ClusterMissing(NotPermitted):
     """The node belongs to a cluster in which the plan takes no slot."""
 
     code = "E-CLUSTER-MISSING"
+
+
+class LimitsNotKept(NotPermitted):
+    """The task asks for a limit that this node cannot keep, so nothing was begun here."""
+
+    code = "E-LIMITS"
 
 
 # --- nobody must act -------------------------------------------------------------------------------------

@@ -41,6 +41,7 @@ from pydantic_settings import (
 from taskerman.errors import UsageError
 from taskerman.masking import HIDDEN, masked
 from taskerman.model.ids import ID, ClusterName, NodeId, QueueNames
+from taskerman.policy.bounds import Bounds
 from taskerman.policy.conclusion import Pace
 from taskerman.policy.guards import SizeGuard
 from taskerman.policy.upkeep import Upkeep
@@ -109,6 +110,20 @@ class Settings(BaseSettings):
         (), description="what may be done on this node: redis_task:restart,demo_task:*; nothing else is"
     )
     state_dir: Path = Field(Path("/var/lib/taskerman"), description="the agent's journal and its attempts' logs")
+    cgroup: str = Field(
+        "/taskerman",
+        pattern=r"^(none|(/[A-Za-z0-9][A-Za-z0-9_.-]*)+)\z",
+        description="where the control groups of attempts are made, in every hierarchy; none = attempts have none",
+    )
+    attempt_memory_mb: int | None = Field(
+        None, ge=32, le=16 * 1024 * 1024, description="memory of everything that an attempt starts, MiB; absent = all"
+    )
+    attempt_cpu_percent: int | None = Field(
+        None, ge=1, le=100_000, description="CPU time of an attempt, per cent of one core; absent = all"
+    )
+    attempt_processes: int | None = Field(
+        None, ge=1, le=1_000_000, description="processes and threads of an attempt; absent = any number"
+    )
     boot_id_file: Path = Field(
         Path("/proc/sys/kernel/random/boot_id"), description="says which boot this is; another one only in tests"
     )
@@ -190,6 +205,11 @@ class Settings(BaseSettings):
         """The host and the port of /metrics; None: it is not served."""
         host, _, port = self.metrics_address.rpartition(":")
         return (host.strip("[]"), int(port)) if host else None
+
+    @property
+    def bounds(self) -> Bounds:
+        """What every attempt on this node may use of it."""
+        return Bounds(self.attempt_memory_mb, self.attempt_cpu_percent, self.attempt_processes)
 
     @property
     def pace(self) -> Pace:

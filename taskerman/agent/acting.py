@@ -200,6 +200,7 @@ class Acting:
             reason=ending.reason,
         )
         kit.note_down(attempt=None, end=None)
+        kit.isolation.release(attempt.id)
         prune(kit.journal.attempts(), keep=_ATTEMPTS_KEPT)
         self._holding.ended(attempt.task, attempt.id)
         self._holding.look_now()

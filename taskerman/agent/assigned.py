@@ -17,6 +17,7 @@ from taskerman.model.attempt import Attempt
 from taskerman.model.ids import AttemptId
 from taskerman.model.plan import Plan
 from taskerman.model.task import ActionTraits
+from taskerman.policy.bounds import asked_by
 
 __all__ = ["Assigned", "assigned", "child_spec", "directory_of"]
 
@@ -44,8 +45,12 @@ def assigned(kit: Kit, plan: Plan, attempt: Attempt) -> Assigned:
 
 
 def child_spec(kit: Kit, plan: Plan, attempt: AttemptId, target: str, *, fence: int) -> ChildSpec:
-    """What a child of `attempt` is given, with what earlier ones saved. Raises `OSError`: the boot id is not known."""
+    """What a child of `attempt` is given, with what earlier ones saved; its control group is made and bound.
+
+    Raises `OSError`: there is no group to be had, or the boot id is not known.
+    """
     task = plan.task
+    bounds = kit.profile.bounds.tightened(asked_by(task.taskerman_params.timeout_args))
     return ChildSpec(
         attempt=attempt,
         assignment=plan.assignment(kit.node),
@@ -59,6 +64,9 @@ def child_spec(kit: Kit, plan: Plan, attempt: AttemptId, target: str, *, fence: 
         args=task.taskerman_params.action_args,
         settings=_settings(kit, task.action),
         saved=read_saved(directory_of(kit, attempt)),
+        cgroup=kit.isolation.enclose(attempt, bounds),
+        bounds=bounds,
+        rlimit_memory_mb=kit.isolation.rlimit_memory_mb(bounds),
     )
 
 

@@ -85,7 +85,7 @@ class ChildInHand:
     def adopt(self, journalled: JournalledAttempt) -> None:
         """Watch the living child of an earlier agent; `ChildGone` will tell of its end."""
         self._child = process.AdoptedChild(
-            self._assigned.attempt.id, journalled.pid, journalled.pid_start, self._reporting()
+            self._assigned.attempt.id, journalled.pid, journalled.pid_start, journalled.cgroup, self._reporting()
         )
 
     def forget(self) -> bool:
@@ -154,15 +154,16 @@ class ChildInHand:
         journalled = self._kit.journal.now.attempt
         if journalled is None or not journalled.pid or journalled.boot_id != boot_id(self._kit.profile.boot_id_path):
             return True  # nothing outlives a reboot
-        return kill_attempt(self._assigned.attempt.id, journalled.pid, journalled.pid_start, _KILL_WITHIN_S)
+        return kill_attempt(
+            self._assigned.attempt.id, journalled.pid, journalled.pid_start, _KILL_WITHIN_S, journalled.cgroup
+        )
 
     def end(self) -> bool:
         """Let it end, or else kill it; True only if nothing is left: what has ended acts no more when its slot is
         freed."""
         child, self._child = self._child, None
-        if child is None:
-            return True
         if isinstance(child, process.ChildProcess):
             child.ask(Exit())
             child.close()
-        return child.wait(_CHILD_ENDS_IN) or child.kill_all(_KILL_WITHIN_S)
+        gone = child is None or child.wait(_CHILD_ENDS_IN) or child.kill_all(_KILL_WITHIN_S)
+        return gone and self._kit.isolation.empty(self._assigned.attempt.id, _KILL_WITHIN_S)

@@ -5,6 +5,7 @@ Values only, and their JSON, one object a line. What is promised about them stan
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,6 +14,7 @@ from typing import Any, Literal, assert_never
 from pydantic import JsonValue
 
 from taskerman.model.attempt import Result
+from taskerman.policy.bounds import UNBOUNDED, Bounds
 from taskerman.runner import Check, Recovered, check_from_json
 
 __all__ = [
@@ -182,7 +184,8 @@ class ChildSpec:
     `assignment`: the task document with `destnode`. `nodes`: those of the plan; `cap`: on how many of them at once.
     `boot_id`: of this boot. `target`: `module:Class`. `settings`: this node's configuration for the runner. `saved`:
     what an earlier child of this assignment saved. `log_max_bytes`, `tail_bytes`: bounds of the attempt's log and of a
-    result's tail.
+    result's tail. `cgroup`: what it enters first, if anything. `bounds`: what binds it there; `rlimit_memory_mb`: where
+    no group can bind its memory, each of its processes.
     """
 
     attempt: str
@@ -197,6 +200,9 @@ class ChildSpec:
     args: Mapping[str, JsonValue] = field(default_factory=dict)
     settings: Mapping[str, JsonValue] = field(default_factory=dict)
     saved: Mapping[str, JsonValue] = field(default_factory=dict)
+    cgroup: str = ""
+    bounds: Bounds = UNBOUNDED
+    rlimit_memory_mb: int | None = None
     log_max_bytes: int = 16 * 1024 * 1024
     tail_bytes: int = 4096
 
@@ -240,7 +246,7 @@ def report_from_json(line: Mapping[str, Any]) -> Report:  # noqa: PLR0911  (one 
         case "died":
             return Died(line["phase"], line["how"])
         case "result":
-            return Ended(Result.model_validate(line["result"]))
+            return Ended(Result.model_validate_json(json.dumps(line["result"])))
         case "recovered":
             return RecoveredAs(Recovered(line["answer"]))
         case unknown:

@@ -28,6 +28,7 @@ class EarlyChild:
     def __init__(self, spec: ChildSpec, kit: Kit) -> None:
         """Start it. Raises `OSError`."""
         self.attempt = spec.attempt
+        self._isolation = kit.isolation
         self._lock = threading.Lock()
         self._kept: list[Report] = []
         self._sink: OnReport | None = None
@@ -53,6 +54,7 @@ class EarlyChild:
         self.process.close()
         if not self.process.wait(_ENDS_IN_S):
             self.process.kill_all()
+        self._isolation.release(self.attempt)
 
     def _hear(self, report: Report) -> None:
         with self._lock:

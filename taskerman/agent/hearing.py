@@ -49,7 +49,11 @@ def signal_of(report: Report, now: float, timeout: timedelta) -> Signal | None: 
 
 def result_signal(result: Result, now: float, *, child_gone: bool) -> ActionEnded:
     """The action's result. `child_gone`: there is no child any more that could be asked to check."""
-    why = "" if result.status == "ok" else f"the action ended with {result.status}: {result.error or result.exit}"
+    if result.status == "ok":
+        why = ""
+    else:
+        met = "".join(f"; it met its {limit}" for limit in result.limits)
+        why = f"the action ended with {result.status}: {result.error or result.exit}{met}"
     return ActionEnded(ok=result.status == "ok", now=now, why=why, tail=result.tail, child_gone=child_gone)
 
 

@@ -3,7 +3,8 @@
 Three ways to recognise what belongs to it, because each has a hole: descendants of the keeper (while it lives; it
 adopts orphans), processes of its session, and processes that carry the attempt's marker in their environment (also in
 sessions of their own, also after the keeper's death). Only what escaped all three is not seen: a process that left
-the session, dropped its environment *and* outlived the keeper.
+the session, dropped its environment *and* outlived the keeper. A control group closes that hole: nobody leaves it by
+accident, and where the attempt has one it comes first.
 """
 
 from __future__ import annotations
@@ -11,20 +12,25 @@ from __future__ import annotations
 import signal
 import time
 
+from taskerman.child.cgroup import Cgroup
 from taskerman.child.kin import Process, carries_marker, descendants, find, kill_until_none, processes, send
 
 __all__ = ["kill_attempt"]
 
 
-def kill_attempt(attempt: str, keeper_pid: int, keeper_pid_start: int, timeout: float) -> bool:
+def kill_attempt(attempt: str, keeper_pid: int, keeper_pid_start: int, timeout: float, cgroup: str = "") -> bool:
     """Kill the keeper and every process of `attempt`; True only if nothing is left.
 
     `keeper_pid`, `keeper_pid_start`: as recorded, of this boot (after a reboot nothing is left anyway: do not call).
-    `timeout`: seconds. Idempotent; harmless when the keeper's number belongs to another process by now. Never
-    touches other attempts on the same machine. False also when a process cannot be told from a stranger's: a
-    member of a session with the keeper's number that carries no marker, and whose leader is gone.
+    `timeout`: seconds. `cgroup`: as recorded; empty = it has none. Idempotent; harmless when the keeper's number
+    belongs to another process by now. Never touches other attempts on the same machine. False also when a process
+    cannot be told from a stranger's: a member of a session with the keeper's number that carries no marker, and whose
+    leader is gone; unless the attempt has a group, which tells them apart.
     """
     give_up_at = time.monotonic() + timeout
+    group = Cgroup.parse(cgroup)
+    if group is not None and not group.kill(give_up_at):
+        return False
     keeper = find(keeper_pid, keeper_pid_start)
     if keeper is not None:
         # Stopped, it cannot react to deaths, but goes on adopting orphans: so all of them stay its descendants.
@@ -62,7 +68,7 @@ def kill_attempt(attempt: str, keeper_pid: int, keeper_pid_start: int, timeout: 
     gone = kill_until_none(marked_or_keeper, give_up_at=give_up_at) and kill_until_none(
         marked_or_keeper, give_up_at=give_up_at
     )
-    return gone and not doubtful
+    return gone and (group is not None or not doubtful)
 
 
 def _try(process: Process, signum: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from taskerman.agent.isolation import Isolation
 from taskerman.agent.journal import JournalFile
 from taskerman.agent.profile import Profile
 from taskerman.model.attempt import Attempt
@@ -37,6 +38,7 @@ class Kit:
     emit: Listener
     throw: Callable[[], float]
     pulse: Pulse
+    isolation: Isolation
 
     @property
     def node(self) -> NodeId:

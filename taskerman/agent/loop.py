@@ -19,6 +19,7 @@ from taskerman.agent.child_in_hand import ChildReport
 from taskerman.agent.considering import Considering
 from taskerman.agent.early import Early
 from taskerman.agent.holding import Holding
+from taskerman.agent.isolation import NO_GROUPS, Isolation
 from taskerman.agent.journal import JournalFile
 from taskerman.agent.kit import LOOK_AGAIN_S, Kit
 from taskerman.agent.mailbox import Mailbox
@@ -37,6 +38,8 @@ from taskerman.pulse import Pulse
 from taskerman.stopping import StopSign
 
 __all__ = ["Agent"]
+
+_SWEEP_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +80,11 @@ class Agent:
         emit: Listener,
         throw: Callable[[], float] = random.random,
         pulse: Pulse | None = None,
+        isolation: Isolation = NO_GROUPS,
     ) -> None:
         """`connect` makes a new client of the tree, not yet open. `throw`: uniform in [0, 1). `pulse`: beaten by the
-        loop."""
-        kit = Kit(profile, journal, queues, names, catalog, clock, emit, throw, pulse or Pulse())
+        loop. `isolation`: with the mark of this journal."""
+        kit = Kit(profile, journal, queues, names, catalog, clock, emit, throw, pulse or Pulse(), isolation)
         self._kit = kit
         self._pulse = kit.pulse
         self._inbox: queue.SimpleQueue[Happened] = queue.SimpleQueue()
@@ -101,7 +105,7 @@ class Agent:
             emit=emit,
             poll=profile.poll,
         )
-        screen = Screen(profile, catalog)
+        screen = Screen(profile, catalog, isolation.honoured)
         self._sessions = Sessions(kit, connect, self._stop, self._wake)
         self._early = Early(kit)
         settling = Settling(kit, self._holding, self._mailbox)
@@ -120,7 +124,10 @@ class Agent:
 
     def run(self, *, once: bool = False, max_wait: timedelta = timedelta(minutes=10)) -> None:
         """Work until `stop`; with `once`, until everything accepted has ended or `max_wait` is over."""
-        self._kit.say("agent_started", clusters=list(self._kit.profile.clusters))
+        isolation = self._kit.isolation
+        self._kit.say("agent_started", clusters=list(self._kit.profile.clusters), isolation=str(isolation))
+        if unkept := self._kit.profile.bounds.names - isolation.honoured:
+            self._kit.say("limits_not_kept", "warning", limits=sorted(unkept), why=str(isolation))
         give_up_at = self._kit.clock.monotonic() + max_wait.total_seconds()
         for accepted in self._kit.journal.now.accepted:
             self._holding.accept(accepted.task_id, accepted.hash)
@@ -276,5 +283,13 @@ class Agent:
         elif first:
             self._kit.note_down(attempt=None, end=None)
         if first:
+            self._sweep()
             self._kit.say("agent_ready", epoch=session.moves.epoch)
         return session
+
+    def _sweep(self) -> None:
+        """Nothing of an attempt that has ended is to be left by agents that crashed."""
+        acting = self._acting.performance
+        left = self._kit.isolation.sweep(acting.assigned.attempt.id if acting is not None else None, _SWEEP_S)
+        if left:
+            self._kit.say("groups_not_removed", "warning", attempts=list(left))

@@ -202,6 +202,7 @@ class Performance:
                 boot_id=boot_id(self._kit.profile.boot_id_path),
                 pid=child.pid,
                 pid_start=child.pid_start,
+                cgroup=child.cgroup,
                 deadline_boottime=boottime() + self._timeouts.hard.total_seconds(),
             )
             # An end that an earlier attempt left there, when the disk was full, would be taken for this one's.
@@ -229,8 +230,9 @@ class Performance:
     def _finish(self, ending: Ending) -> None:
         """The child goes first: what has ended acts no more when its slot is freed."""
         if not self._child.end():
-            why = f"{ending.reason}; its process could not be stopped".removeprefix("; ")
-            ending = replace(ending, outcome=Outcome.UNSAFE, reason=why, post_check_passed=False)
+            why = f"{ending.reason}; its processes could not be stopped".removeprefix("; ")
+            outcome = Outcome.LOST if ending.outcome is Outcome.LOST else Outcome.UNSAFE
+            ending = replace(ending, outcome=outcome, reason=why, post_check_passed=False)
         self.ending = ending
 
     def _child_gone(self, now: float) -> Signal | None:

@@ -79,15 +79,16 @@ def start(spec: ChildSpec, directory: Path, on_report: OnReport) -> ChildProcess
         raise
     finally:
         os.close(report_fd)
-    return ChildProcess(spec.attempt, process, reports, on_report)
+    return ChildProcess(spec, process, reports, on_report)
 
 
 class ChildProcess:
     """A child that this agent started. Its methods may be called from any thread, and from within `on_report`."""
 
-    def __init__(self, attempt: str, process: subprocess.Popen[bytes], reports: int, on_report: OnReport) -> None:
+    def __init__(self, spec: ChildSpec, process: subprocess.Popen[bytes], reports: int, on_report: OnReport) -> None:
         """Not for callers: use `start`."""
-        self._attempt = attempt
+        self._attempt = spec.attempt
+        self.cgroup = spec.cgroup
         self._process = process
         self._reports = reports
         self._on_report = on_report
@@ -95,7 +96,7 @@ class ChildProcess:
         self.pid = process.pid
         # It cannot have been reaped yet, so the number is still its own. A zombie has a start time no more: then 0.
         self.pid_start = process_start(process.pid) or 0
-        self._reader = threading.Thread(target=self._read, name=f"child {attempt}", daemon=True)
+        self._reader = threading.Thread(target=self._read, name=f"child {spec.attempt}", daemon=True)
         self._reader.start()
 
     def ask(self, command: Command) -> None:
@@ -125,7 +126,7 @@ class ChildProcess:
 
     def kill_all(self, timeout: float = 10.0) -> bool:
         """Kill the child and everything it started; True only if nothing is left. `timeout`: seconds."""
-        return kill_attempt(self._attempt, self.pid, self.pid_start, timeout)
+        return kill_attempt(self._attempt, self.pid, self.pid_start, timeout, self.cgroup)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until `ChildGone` was delivered. False: not within `timeout` seconds."""
@@ -154,10 +155,11 @@ class ChildProcess:
 class AdoptedChild:
     """A child that an earlier agent started and that outlived it: it can be watched, aborted and killed, not asked."""
 
-    def __init__(self, attempt: str, pid: int, pid_start: int, on_report: OnReport) -> None:
-        """Watch it. `pid`, `pid_start`: from the journal, of this boot. `ChildGone(None)` follows, at once if it is
-        gone already (another process may have its number by now). Then read its result."""
+    def __init__(self, attempt: str, pid: int, pid_start: int, cgroup: str, on_report: OnReport) -> None:
+        """Watch it. `pid`, `pid_start`, `cgroup`: from the journal, of this boot. `ChildGone(None)` follows, at once if
+        it is gone already (another process may have its number by now). Then read its result."""
         self._attempt = attempt
+        self.cgroup = cgroup
         self.pid = pid
         self.pid_start = pid_start
         self._on_report = on_report
@@ -172,7 +174,7 @@ class AdoptedChild:
 
     def kill_all(self, timeout: float = 10.0) -> bool:
         """Kill the child and everything it started; True only if nothing is left. `timeout`: seconds."""
-        return kill_attempt(self._attempt, self.pid, self.pid_start, timeout)
+        return kill_attempt(self._attempt, self.pid, self.pid_start, timeout, self.cgroup)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until `ChildGone` was delivered. False: not within `timeout` seconds."""

@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from pydantic import JsonValue
 
 from taskerman.model.ids import ClusterName, NodeId
+from taskerman.policy.bounds import UNBOUNDED, Bounds
 from taskerman.policy.conclusion import Pace
 from taskerman.policy.patience import A_PLACE
 
@@ -20,7 +21,8 @@ __all__ = ["Profile"]
 class Profile:
     """`actions`: what may run here, patterns such as `redis_task:*`; nothing by default. `runners`: the node's
     configuration for each runner. `idle_session`: how long a session is kept without work. `poll`: one long poll.
-    `unknown_action`: how soon it looks again for an action that this build does not know; it looks six times.
+    `bounds`: of every attempt here. `unknown_action`: how soon it looks again for an action that this build does not
+    know; it looks six times.
     `refused`: how soon it looks again whether a person has accepted ZooKeeper's installation.
     `patience`: how long each that stands ahead of it is waited for, when nothing else keeps it.
     """
@@ -35,6 +37,7 @@ class Profile:
     unknown_action: timedelta = timedelta(minutes=10)
     refused: timedelta = timedelta(seconds=30)
     patience: timedelta = A_PLACE
+    bounds: Bounds = UNBOUNDED
     boot_id_path: str = "/proc/sys/kernel/random/boot_id"
 
     def allows(self, action: str) -> bool:

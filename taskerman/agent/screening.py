@@ -6,8 +6,17 @@ from dataclasses import dataclass
 
 from taskerman.agent.holding import Held
 from taskerman.agent.profile import Profile
-from taskerman.errors import ActionArgsInvalid, ActionForbidden, ActionUnknown, ClusterForeign, ClusterMissing
+from taskerman.errors import (
+    ActionArgsInvalid,
+    ActionForbidden,
+    ActionUnknown,
+    ClusterForeign,
+    ClusterMissing,
+    LimitsNotKept,
+)
 from taskerman.model.plan import Plan
+from taskerman.model.task import TaskDocument
+from taskerman.policy.bounds import asked_by
 from taskerman.ports.catalog import Catalog
 
 __all__ = ["Defer", "Reject", "Screen"]
@@ -34,9 +43,10 @@ class Defer:
 class Screen:
     """The questions that need neither ZooKeeper nor a slot."""
 
-    def __init__(self, profile: Profile, catalog: Catalog) -> None:
-        """As the node is configured, and what is installed on it."""
+    def __init__(self, profile: Profile, catalog: Catalog, kept: frozenset[str]) -> None:
+        """As the node is configured, and what is installed on it. `kept`: the limits that this machine keeps."""
         self._profile = profile
+        self._kept = kept
         self._catalog = catalog
 
     def judge(self, plan: Plan, held: Held, now: float) -> Reject | Defer | None:
@@ -46,13 +56,9 @@ class Screen:
         runner, and what fails to be imported may do anything else.
         """
         task = plan.task
-        if (foreign := self._foreign(plan)) is not None:
-            return foreign
-        if not self._profile.allows(task.action):
-            return Reject(
-                f"{task.action} is not among the actions that {self._profile.node} allows (TASKERMAN_ACTIONS).",
-                ActionForbidden.code,
-            )
+        never = self._foreign(plan) or self._never(task)
+        if never is not None:
+            return never
         if now < held.unknown_until:
             return Defer(held.unknown_why, held.unknown_until)
         try:
@@ -84,3 +90,18 @@ class Screen:
             "the task was planned. Submit the task again.",
             ClusterMissing.code,
         )
+
+    def _never(self, task: TaskDocument) -> Reject | None:
+        """What no upgrade of this node changes."""
+        node = self._profile.node
+        if not self._profile.allows(task.action):
+            return Reject(
+                f"{task.action} is not among the actions that {node} allows (TASKERMAN_ACTIONS).", ActionForbidden.code
+            )
+        if unkept := asked_by(task.taskerman_params.timeout_args).names - self._kept:
+            return Reject(
+                f"{node} has no control groups that keep {' and '.join(sorted(unkept))}, which the task asks for: "
+                "`taskerman doctor` on that node says why.",
+                LimitsNotKept.code,
+            )
+        return None

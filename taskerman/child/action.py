@@ -52,7 +52,14 @@ class Action:
         self.errors += [self.stopped, why]
 
     def result(
-        self, attempt: str, *, saved: dict[str, Any], ended: str, max_rss_bytes: int, tail: str
+        self,
+        attempt: str,
+        *,
+        saved: dict[str, Any],
+        ended: str,
+        max_rss_bytes: int,
+        limits: list[str],
+        tail: str,
     ) -> dict[str, Any]:
         """The result document of the wire format."""
         return {
@@ -66,5 +73,6 @@ class Action:
             "began": self.began,
             "ended": ended,
             "max_rss_bytes": max_rss_bytes,
+            "limits": limits,
             "tail": tail,
         }

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import resource
 import signal
 import sys
 
+from taskerman.child.cgroup import Cgroup
 from taskerman.child.worker import Worker
 
 TYPE_CHECKING = False
@@ -19,6 +21,7 @@ __all__ = ["Hand", "adopt_orphans"]
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
+OOM_SCORE = 500
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -108,6 +111,7 @@ def _become_worker(
         for name in os.listdir("/proc/self/fd"):
             if int(name) > 2 and int(name) not in (commands, reports):
                 _close(int(name))
+        _bind(spec)
         Worker(spec, saved, commands, reports).work()
         code = 0
     except BaseException:  # what escapes here would run the keeper's own code in a second process
@@ -115,6 +119,23 @@ def _become_worker(
     finally:
         sys.stdout.flush()
         os._exit(code)
+
+
+def _bind(spec: Mapping[str, Any]) -> None:
+    """Under the attempt's limits, before the first line of a runner's code. Raises `OSError`: then nothing is run."""
+    cgroup = Cgroup.parse(spec["cgroup"])
+    if cgroup is not None:
+        cgroup.enter_as_worker()
+    if spec["rlimit_memory_mb"] is not None:
+        # Private writable memory, of each process: what is only mapped or reserved does not count, as in RLIMIT_AS.
+        most = spec["rlimit_memory_mb"] * 1024 * 1024
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    try:
+        # When the whole machine runs out of memory, the maintenance goes before the datastore that it maintains.
+        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+            file.write(str(OOM_SCORE))
+    except OSError:
+        return  # good to have, and not needed
 
 
 def _close(descriptor: int) -> None:

@@ -25,9 +25,11 @@ from collections import deque
 
 from taskerman.child import ABORT_SECONDS, ABORT_SIGNAL
 from taskerman.child.action import ABORTED, TOO_LONG, Action
+from taskerman.child.cgroup import Cgroup
 from taskerman.child.clocks import boottime, wall_clock
 from taskerman.child.durable import remove_durably, write_durably
 from taskerman.child.hand import Hand
+from taskerman.child.limits import Limits
 from taskerman.child.offspring import Offspring
 from taskerman.child.outbox import Outbox
 from taskerman.child.output import Output
@@ -70,7 +72,9 @@ class Keeper:
         self.was_ready = False
         self.unusable = ""
         self.action: Action | None = None
-        self.offspring = Offspring(self.output)
+        self.cgroup = Cgroup.parse(spec["cgroup"])
+        self.offspring = Offspring(self.output, self.cgroup, spec["bounds"]["processes"])
+        self.limits = Limits(self.cgroup, spec["bounds"], spec["rlimit_memory_mb"], self.output)
         self.woken, waker = os.pipe()
         os.set_blocking(self.woken, False)
         os.set_blocking(waker, False)
@@ -81,7 +85,7 @@ class Keeper:
     def keep(self) -> None:
         """Until the agent lets go and no action is under way. Whatever happens, nothing is left afterwards."""
         try:
-            self._fork(boottime() + IMPORT_SECONDS)
+            self._settle_in()
             while not (self.leaving and self.action is None):
                 self._turn(self._poll())
         finally:
@@ -89,6 +93,15 @@ class Keeper:
             self.output.pump()
             self.output.finish()
             self.outbox.flush()
+
+    def _settle_in(self) -> None:
+        try:
+            if self.cgroup is not None:
+                self.cgroup.enter_as_keeper()
+        except OSError as error:  # outside of it nothing of a runner's may begin
+            self._on_unusable("init", f"its control group cannot be entered: {error}")
+        else:
+            self._fork(boottime() + IMPORT_SECONDS)
 
     def _poll(self) -> set[int]:
         poll = select.poll()
@@ -169,6 +182,7 @@ class Keeper:
             self._fork(import_until if action is None else min(import_until, action.hard_at))
         else:
             self.phase = hook
+            self.limits.mark()
             self.until = boottime() + command["timeout_s"] if action is None else action.next_at
             if "fence" in command:  # known only now, and later workers are forked with it
                 self.spec = {**self.spec, "fence": command["fence"]}
@@ -225,11 +239,11 @@ class Keeper:
         elif how == "answer":
             self._report("check", phase=hook, check=what)
         elif how == "died":
-            self._report("died", phase=hook, how=what)
+            self._report("died", phase=hook, how="; ".join([what, *self._met()]))
         elif how == "timeout":
             self._report("timeout", phase=hook)
         else:
-            self._report("error", phase=hook, error=what)
+            self._report("error", phase=hook, error="\n".join([what, *self._met()]))
 
     def _on_death(self, exit_code: int) -> None:
         how = f"signal {signal.Signals(-exit_code).name}" if exit_code < 0 else f"exit {exit_code}"
@@ -287,11 +301,15 @@ class Keeper:
             action.errors.append(abort_error)
         self._kill_but_the_worker()
         self.output.pump()
+        limits = self.limits.met(failed=action.status != "ok")
+        for limit in limits:
+            self.output.note(f"met: {limit}")
         result = action.result(
             self.spec["attempt"],
             saved=self.saved,
             ended=wall_clock(),
-            max_rss_bytes=self.offspring.max_rss_bytes,
+            max_rss_bytes=self.limits.peak_bytes or self.offspring.max_rss_bytes,
+            limits=limits,
             tail=self.output.tail(),
         )
         try:
@@ -301,6 +319,9 @@ class Keeper:
             self.output.note(f"the result could not be written: {error}")
         self.phase = self.until = self.action = None
         self._report("result", result=result)
+
+    def _met(self) -> list[str]:
+        return [f"met: {limit}" for limit in self.limits.met(failed=True)]
 
     # --- processes ---------------------------------------------------------------------------------------
 

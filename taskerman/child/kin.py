@@ -22,6 +22,7 @@ __all__ = [
     "command_line",
     "descendants",
     "find",
+    "find_alive",
     "kill_until_none",
     "process_start",
     "processes",
@@ -35,19 +36,20 @@ MARKER = "TASKERMAN_ATTEMPT"
 class Process:
     """One line of the process table. `start`: clock ticks after boot; with `pid` it names the process for ever."""
 
-    __slots__ = ("parent", "pid", "session", "start", "state")
+    __slots__ = ("parent", "pid", "session", "start", "state", "threads")
 
-    def __init__(self, pid: int, state: str, parent: int, session: int, start: int) -> None:
+    def __init__(self, pid: int, state: str, parent: int, session: int, start: int, threads: int = 1) -> None:
         self.pid = pid
         self.state = state
         self.parent = parent
         self.session = session
         self.start = start
+        self.threads = threads
 
     @property
     def alive(self) -> bool:
-        """Not a zombie: it can still do something."""
-        return self.state not in "ZX"
+        """It can still do something: not a zombie, or one whose other threads go on."""
+        return self.state not in "ZX" or self.threads > 1
 
 
 def _read(pid: int) -> Process | None:
@@ -58,7 +60,7 @@ def _read(pid: int) -> Process | None:
         return None
     # The name, in parentheses, may contain anything: the fields begin after the last one.
     fields = text[text.rindex(b")") + 2 :].split()
-    return Process(pid, fields[0].decode(), int(fields[1]), int(fields[3]), int(fields[19]))
+    return Process(pid, fields[0].decode(), int(fields[1]), int(fields[3]), int(fields[19]), int(fields[17]))
 
 
 def processes() -> dict[int, Process]:
@@ -80,6 +82,12 @@ def find(pid: int, start: int) -> Process | None:
     """The process that these two name, if it is alive."""
     process = _read(pid)
     return process if process is not None and process.alive and process.start == start else None
+
+
+def find_alive(pid: int) -> Process | None:
+    """Whoever has that number now, if it is alive: a number alone names nobody for long."""
+    process = _read(pid)
+    return process if process is not None and process.alive else None
 
 
 def descendants(root: int, table: Mapping[int, Process]) -> list[Process]:

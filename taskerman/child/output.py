@@ -32,7 +32,10 @@ class Output:
         self._capacity = fcntl.fcntl(self.read_end, fcntl.F_GETPIPE_SZ)
         self._log = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._room = log_max_bytes - os.fstat(self._log).st_size
-        self._dropped = 0
+        self.most = log_max_bytes
+        self.dropped = 0
+        """Bytes that were read and not kept."""
+        self._said_dropped = 0
         self._tail = b""
         self._tail_cut = False
         self._tail_bytes = tail_bytes
@@ -63,9 +66,9 @@ class Output:
 
     def finish(self) -> None:
         """Say in the log how much of it was dropped, if anything was."""
-        if self._dropped:
-            self.note(f"{self._dropped} bytes of output were not kept")
-            self._dropped = 0
+        if self.dropped > self._said_dropped:
+            self._said_dropped = self.dropped
+            self.note(f"{self.dropped} bytes of output were not kept")
 
     def _keep(self, chunk: bytes, reserved: int = NOTES_BYTES) -> None:
         # Twice the length, so that cutting it to whole lines later leaves enough.
@@ -77,9 +80,9 @@ class Output:
         if fits:
             self._write(chunk[:fits])
         if fits < len(chunk):
-            if not self._dropped:
+            if not self.dropped:
                 self._write(b"\n[taskerman: the log is full; output goes on being read, and is not kept]\n")
-            self._dropped += len(chunk) - fits
+            self.dropped += len(chunk) - fits
 
     def _write(self, data: bytes) -> None:
         self._room -= len(data)
@@ -87,4 +90,4 @@ class Output:
             os.write(self._log, data)
         except OSError:
             # A full disk must not end the action that is being watched; the tail still has the end of the output.
-            self._dropped += len(data)
+            self.dropped += len(data)

@@ -29,12 +29,19 @@ _SKEW = timedelta(seconds=30)
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What this machine is configured to be. `unknown`: variables that look like settings, and are none."""
+    """What this machine is configured to be. `unknown`: variables that look like settings, and are none.
+
+    `isolation`: how attempts are kept apart here, in words; `grouped`: by control groups; `unkept`: which of the limits
+    that are set for this node cannot be kept on it.
+    """
 
     node: NodeId | None = None
     clusters: tuple[ClusterName, ...] = ()
     actions: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    isolation: str = ""
+    grouped: bool = False
+    unkept: tuple[str, ...] = ()
 
 
 def initialise(
@@ -83,6 +90,7 @@ def _questions(desk: Desk, subject: Subject) -> Iterator[tuple[str, Callable[[],
     yield "discovery", partial(_discovery, desk, subject)
     yield "node", partial(_node, desk, subject)
     yield "actions", partial(_actions, desk, subject)
+    yield "isolation", partial(_isolation, subject)
 
 
 def _settings(subject: Subject) -> Sequence[Finding]:
@@ -230,6 +238,25 @@ def _actions(desk: Desk, subject: Subject) -> Sequence[Finding]:
             desk.catalog.traits(action)
         found.append(_ok("actions", f"{pattern} allows {', '.join(matching)}."))
     return found
+
+
+def _isolation(subject: Subject) -> Sequence[Finding]:
+    """It is asked of this process; the agent may have other rights. Where no agent is meant to run it is no matter."""
+    text = f"Attempts here get {subject.isolation}."
+    if subject.unkept:
+        return [
+            Finding(
+                what="isolation",
+                level="fail",
+                text=f"{text} Set for this node, and not kept for an attempt as a whole: {', '.join(subject.unkept)}.",
+                next_step="Let the agent make control groups (as root, TASKERMAN_CGROUP), or unset those limits.",
+                exit_code=4,
+            )
+        ]
+    if subject.node is not None and not subject.grouped:
+        step = "Let the agent make control groups: as root, see TASKERMAN_CGROUP."
+        return [Finding(what="isolation", level="warn", text=text, next_step=step)]
+    return [_ok("isolation", text)]
 
 
 def _ok(what: str, text: str) -> Finding:

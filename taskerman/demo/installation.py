@@ -78,6 +78,7 @@ class AsProcesses:
             "TASKERMAN_ZOOKEEPER_HOSTS": self._hosts,
             "TASKERMAN_QUEUE_PREFIX": PREFIX,
             "TASKERMAN_OPERATOR": OPERATOR,
+            "TASKERMAN_CGROUP": "none",  # nothing of it is to be left on somebody's own machine
         }
         self._crew.start("router", [taskerman, "router"], env=everybody)
         for node, configuration in nodes.items():

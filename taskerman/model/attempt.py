@@ -78,7 +78,11 @@ class NodeRecord(Noun):
 
 
 class Result(Noun):
-    """What the child wrote of its action: the file that settles a crash."""
+    """What the child wrote of its action: the file that settles a crash.
+
+    `max_rss_bytes`: the most memory of all its processes at once, as their control group counts it (files in the page
+    cache included); without one, of the largest process. `limits`: those that it met, in words.
+    """
 
     v: Literal[1] = 1
     attempt: AttemptId
@@ -90,4 +94,5 @@ class Result(Noun):
     began: str = ""
     ended: str = ""
     max_rss_bytes: int = 0
+    limits: tuple[str, ...] = ()
     tail: str = ""

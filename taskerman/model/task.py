@@ -70,15 +70,21 @@ class LeaseArgs(Noun):
 
 
 class TimeoutArgs(Noun):
-    """How long the phases may take, in whole seconds.
+    """How long the phases may take, in whole seconds, and how much of the machine they may use.
 
     `soft_s`: then the action is asked to stop and clean up. `hard_s`: then everything it started is killed; default
     soft + 120. `settle_s`: how long post_check is asked again before the node counts as unsafe.
+    `memory_mb` (MiB), `cpu_percent` (of one core) and `processes` (and threads) bind everything that an attempt
+    starts, together; absent = as the node is configured, and the tighter counts. A node that cannot keep one of them
+    rejects the assignment.
     """
 
     soft_s: int = Field(default=1800, ge=1, le=7 * 86400)
     hard_s: int | None = Field(default=None, ge=1, le=8 * 86400)
     settle_s: int = Field(default=600, ge=0, le=86400)
+    memory_mb: int | None = Field(default=None, ge=32, le=16 * 1024 * 1024)
+    cpu_percent: int | None = Field(default=None, ge=1, le=100_000)
+    processes: int | None = Field(default=None, ge=1, le=1_000_000)
 
     @model_validator(mode="after")
     def _hard_is_not_before_soft(self) -> TimeoutArgs:

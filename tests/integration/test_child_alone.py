@@ -79,7 +79,7 @@ def test_after_go_the_action_goes_on_when_its_agent_is_killed_and_leaves_its_res
         agent.kill()
     # The next agent: it watches the child that it did not start.
     reports: list[Report] = []
-    adopted = AdoptedChild(ATTEMPT, pid, pid_start, reports.append)
+    adopted = AdoptedChild(ATTEMPT, pid, pid_start, "", reports.append)
     assert not adopted.wait(0.2)
     assert read_result(tmp_path / "attempt", ATTEMPT) is None
     (tmp_path / "enough").touch()
@@ -96,7 +96,7 @@ def test_after_go_the_hard_deadline_holds_without_an_agent(tmp_path: Path) -> No
         pid, pid_start = json.loads(mark(tmp_path, "child"))
         mark(tmp_path, "acting")
         agent.kill()
-    adopted = AdoptedChild(ATTEMPT, pid, pid_start, lambda report: None)
+    adopted = AdoptedChild(ATTEMPT, pid, pid_start, "", lambda report: None)
     assert adopted.wait(20)
     result = read_result(tmp_path / "attempt", ATTEMPT)
     assert result is not None
@@ -109,7 +109,7 @@ def test_an_adopted_action_can_be_aborted_and_cleans_up(begin: Starting, tmp_pat
     watched.child.ask(go())
     mark(tmp_path, "acting")
     watched.child.close()
-    adopted = AdoptedChild(ATTEMPT, watched.child.pid, watched.child.pid_start, lambda report: None)
+    adopted = AdoptedChild(ATTEMPT, watched.child.pid, watched.child.pid_start, "", lambda report: None)
     adopted.abort()
     assert adopted.wait(20)
     assert (tmp_path / "cleaned").exists()
@@ -228,7 +228,7 @@ def test_a_number_that_belongs_to_another_process_by_now_kills_nobody() -> None:
         assert pid_start is not None
         assert kill_attempt(ATTEMPT, innocent.pid, pid_start - 1, 5)
         adopted: list[Report] = []
-        assert AdoptedChild(ATTEMPT, innocent.pid, pid_start - 1, adopted.append).wait(10)
+        assert AdoptedChild(ATTEMPT, innocent.pid, pid_start - 1, "", adopted.append).wait(10)
         assert adopted == [ChildGone(None)]
         assert process_start(innocent.pid) == pid_start
         innocent.communicate(b"\n")

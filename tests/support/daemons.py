@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.support.aws import LocalCloud, unique
+from tests.support.cgroups import remove_groups
 
 __all__ = ["Answer", "Daemon", "Installation", "running_installation"]
 
@@ -152,6 +153,7 @@ class Installation:
             "TASKERMAN_OPERATOR": "tester@acceptance",
             "TASKERMAN_RETRY_BACKOFF_S": "0.3",
             "TASKERMAN_DEFERRAL_S": "0.3",
+            "TASKERMAN_CGROUP": f"/taskerman-{self.prefix}",
             "TASKERMAN_LOG_FORMAT": "json",
             "TASKERMAN_LOG_LEVEL": "debug",
         }
@@ -224,6 +226,7 @@ class Installation:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.01)
+        remove_groups(self.env["TASKERMAN_CGROUP"])
 
     def _left(self) -> list[int]:
         """Our processes, known by what they inherited: those of actions are nobody's children by now."""

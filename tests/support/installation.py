@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from pydantic import JsonValue
 
 from taskerman.adapters.clock import SystemClock
 from taskerman.agent import Agent, Profile
+from taskerman.agent.isolation import NO_GROUPS, Isolation
 from taskerman.agent.journal import Journal
 from taskerman.agent.loop import _Deaf
 from taskerman.child.kin import MARKER, processes
@@ -164,6 +165,7 @@ class Installation:
         once: bool = False,
         max_wait: float = 600,
         fail: Callable[[Journal], OSError | None] | None = None,
+        isolation: Isolation = NO_GROUPS,
         **changes: Any,
     ) -> Member:
         """Start it. `life`: when it dies. `fail`: which writes of its journal fail. `changes`: of its profile."""
@@ -186,6 +188,7 @@ class Installation:
             catalog=catalog or self.catalog,
             clock=self.clock,
             emit=self.events.append,
+            isolation=replace(isolation, mark=journal.now.uuid[:8]),
         )
 
         def work() -> None:

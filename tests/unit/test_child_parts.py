@@ -43,7 +43,7 @@ ATTEMPT = "t.n.1"
 
 def result_of(action: Action) -> Result:
     return Result.model_validate(
-        action.result(ATTEMPT, saved={}, ended="2026-01-31T12:00:01Z", max_rss_bytes=1, tail="")
+        action.result(ATTEMPT, saved={}, ended="2026-01-31T12:00:01Z", max_rss_bytes=1, limits=[], tail="")
     )
 
 
