@@ -203,7 +203,7 @@ def subject_of(loaded: Loaded) -> Subject:
         unknown=loaded.unknown,
         isolation=str(isolation),
         grouped=bool(isolation.hierarchies),
-        unkept=tuple(sorted(settings.bounds.names - isolation.honoured)) if settings.node_id else (),
+        unkept=tuple(sorted(settings.bounds.names - isolation.honoured)),
     )
 
 

@@ -242,6 +242,8 @@ def _actions(desk: Desk, subject: Subject) -> Sequence[Finding]:
 
 def _isolation(subject: Subject) -> Sequence[Finding]:
     """It is asked of this process; the agent may have other rights. Where no agent is meant to run it is no matter."""
+    if subject.node is None:
+        return []
     text = f"Attempts here get {subject.isolation}."
     if subject.unkept:
         return [
@@ -253,7 +255,7 @@ def _isolation(subject: Subject) -> Sequence[Finding]:
                 exit_code=4,
             )
         ]
-    if subject.node is not None and not subject.grouped:
+    if not subject.grouped:
         step = "Let the agent make control groups: as root, see TASKERMAN_CGROUP."
         return [Finding(what="isolation", level="warn", text=text, next_step=step)]
     return [_ok("isolation", text)]

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -19,8 +21,9 @@ from taskerman import Check, Go, Recovered, Refuse, Skip, TaskRunner, Wait
 class Scripted(TaskRunner):
     """`pre`, `post`: "go", "wait", "wait-cluster", "refuse", "skip", "raise", "hang", "until" (then go); `seconds`: of
     the action; `action`: "ok", "raise", "hang", "until" (a file `<node>.go` appears), "stubborn" (ends for no signal),
-    "die-keeper" (the whole child is killed); `recover`: "done", "not_done", "unknown", "raise", "ask" (looks into the
-    log). Where a value is a list, each call takes the next one and the last one stays."""
+    "die-keeper" (the whole child is killed), "escape" (leaves a process that only a group knows), "leak" (takes 1 GiB);
+    `recover`: "done", "not_done", "unknown", "raise", "ask" (looks into the log). Where a value is a list, each call
+    takes the next one and the last one stays."""
 
     @property
     def folder(self) -> Path:
@@ -91,6 +94,13 @@ class Scripted(TaskRunner):
             elif how == "stubborn":
                 signal.signal(signal.SIGTERM, signal.SIG_IGN)
                 time.sleep(3600)
+            elif how == "escape":
+                _escape()
+                self.note("escaped")
+                time.sleep(3600)
+            elif how == "leak":
+                kept = [bytearray(1 << 20) for _ in range(1024)]
+                raise RuntimeError(f"nobody said no to {len(kept)} MiB")
             elif how == "die-keeper":
                 os.kill(os.getppid(), signal.SIGKILL)
                 time.sleep(3600)
@@ -113,3 +123,13 @@ class Scripted(TaskRunner):
         lines = [json.loads(line) for line in (self.folder / "log.jsonl").read_text().splitlines()]
         own = [line["what"] for line in lines if line["attempt"] == self.ctx.attempt_id]
         return Recovered.DONE if "end" in own else Recovered.UNKNOWN if "begin" in own else Recovered.NOT_DONE
+
+
+def _escape() -> None:
+    """A process in a session of its own, nobody's child, with nothing in its environment."""
+    away = (
+        "import subprocess, sys\n"
+        "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'],"
+        " env={}, start_new_session=True, stdin=-3, stdout=-3, stderr=-3)"
+    )
+    subprocess.run([sys.executable, "-c", away], env={}, start_new_session=True, check=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 from datetime import timedelta
@@ -42,9 +43,8 @@ ATTEMPT = "t.n.1"
 
 
 def result_of(action: Action) -> Result:
-    return Result.model_validate(
-        action.result(ATTEMPT, saved={}, ended="2026-01-31T12:00:01Z", max_rss_bytes=1, limits=[], tail="")
-    )
+    result = action.result(ATTEMPT, saved={}, ended="2026-01-31T12:00:01Z", max_rss_bytes=1, limits=[], tail="")
+    return Result.model_validate_json(json.dumps(result))
 
 
 # --- the action ------------------------------------------------------------------------------------------
