@@ -29,7 +29,12 @@ _ATTEMPT = "node task attempt action cluster phase"
 
 EVENTS: tuple[Declared, ...] = (
     # --- an agent
-    _event("agent_started", "The agent runs; it connects when it has work.", "node clusters"),
+    _event("agent_started", "The agent runs; it connects when it has work. isolation: how attempts are kept apart.",
+           "node clusters isolation"),
+    _event("limits_not_kept", "Limits that are set for this node and that it cannot keep for an attempt as a whole.",
+           "node limits why", "warning"),
+    _event("groups_not_removed", "Control groups of attempts that have ended are there still, with processes in them.",
+           "node attempts", "warning"),
     _event("agent_ready", "It has become the node's one incarnation.", "node epoch"),
     _event("agent_stopped", "It has ended in order.", "node"),
     _event("coordination_unavailable", "ZooKeeper did not answer; it is asked again.", "node why code", "warning"),
