@@ -32,7 +32,7 @@ from taskerman.errors import (
 from taskerman.model.base import content_hash
 from taskerman.model.event import Event, Listener
 from taskerman.model.ids import QueueNames
-from taskerman.model.plan import Plan, Refusal
+from taskerman.model.plan import Plan, Refusal, Tombstone
 from taskerman.model.task import TaskDocument, parse_task_document
 from taskerman.policy.guards import SizeGuard
 from taskerman.policy.letters import announcement, dead_letter_of_document
@@ -212,6 +212,12 @@ class Router:
                 f"Task {document.task_id} exists with other content ({plan.hash[:19]} there, {digest[:19]} here).",
                 next_step="Give the new task an id of its own.",
             )
+        if isinstance(plan, Tombstone):
+            # A late copy of a task that ended and was put away: it must not run again.
+            fields = {"task": document.task_id, "cluster": document.cluster_name}
+            self._emit(Event("document_of_ended_task", fields))
+            delivery.ack()
+            return
         if (why := self._moves.parked(document.task_id)) is not None:
             # Nobody is rung, perhaps they are not the cluster's at all: who approves it rings them.
             fields = {"task": document.task_id, "cluster": document.cluster_name, "why": why}
@@ -224,7 +230,9 @@ class Router:
         self._emit(Event("task_routed", {"task": document.task_id, "cluster": document.cluster_name}))
         delivery.ack()
 
-    def _plan(self, document: TaskDocument, received: Mapping[str, object], digest: str, sent_at: datetime) -> Plan:
+    def _plan(
+        self, document: TaskDocument, received: Mapping[str, object], digest: str, sent_at: datetime
+    ) -> Plan | Tombstone:
         now = self._clock.now()
         if now >= deadline(document, sent_at):
             raise TaskEnded(

@@ -88,7 +88,7 @@ class Acting:
         """ADOPT: go on with an attempt that an earlier agent of this node took. Raises `StopNow`."""
         kit, moves = self._kit, session.moves
         plan = self._sessions.insist(lambda: moves.plan(attempt.task))
-        if plan is None:
+        if not isinstance(plan, Plan):
             raise StopNow(f"Attempt {attempt.id} is recorded, and its task has no plan.", next_step="Ask a person.")
         self._holding.accept(attempt.task, plan.hash)
         kit.say("attempt_adopted", "warning", **kit.ids(attempt, plan.task.action))

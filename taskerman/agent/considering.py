@@ -15,9 +15,9 @@ from taskerman.agent.settling import Settling
 from taskerman.coordination.ending import end_waiting
 from taskerman.coordination.node_moves import Ended, Left, Over, Ready
 from taskerman.coordination.snapshot import read_snapshot
-from taskerman.errors import CoordinationUnavailable, StopNow, TaskermanError
+from taskerman.errors import CoordinationUnavailable, StopNow, TaskermanError, TaskUnknown
 from taskerman.model.outcome import Outcome
-from taskerman.model.plan import Plan
+from taskerman.model.plan import Plan, Tombstone
 from taskerman.model.task import TaskState
 from taskerman.policy.admission import Reason, Waiting
 from taskerman.ports.queue import Delivery
@@ -103,7 +103,13 @@ class Considering:
     def _plan(self, session: Session, held: Held, before: tuple[Delivery, ...]) -> Plan | None:
         kit = self._kit
         if held.plan is None:
-            held.plan = session.moves.plan(held.task)
+            found = session.moves.plan(held.task)
+            if isinstance(found, Tombstone):
+                # It ended here long ago, and this doorbell is late. Its records are in the history.
+                kit.say("assignment_left", task=held.task)
+                self._settling.drop(held, before)
+                return None
+            held.plan = found
         if held.plan is None:
             sent = min((delivery.sent_at for delivery in before), default=None)
             age = (kit.clock.now() - sent).total_seconds() if sent else _WITHOUT_PLAN_S + 1
@@ -121,7 +127,10 @@ class Considering:
 
     def _is_over(self, session: Session, plan: Plan) -> bool:
         now = self._kit.clock.now()
-        snapshot = read_snapshot(session.tree, plan, self._kit.node, now)
+        try:
+            snapshot = read_snapshot(session.tree, plan, self._kit.node, now)
+        except TaskUnknown:
+            return True  # it was put away
         return snapshot.ended is not None or snapshot.control.state in _OVER or now >= snapshot.not_after
 
     def _keep_out(self, session: Session, plan: Plan, held: Held, verdict: Reject | Defer) -> None:

@@ -18,13 +18,14 @@ from typing import Any
 from taskerman.control.desk import Desk
 from taskerman.control.values import Preview, PreviewedNode, Submitted
 from taskerman.coordination import overview as reading
+from taskerman.coordination.plans import put_away
 from taskerman.coordination.snapshot import Around, snapshot_of, survey
 from taskerman.errors import ActionUnknown, DocumentFieldInvalid, NotFound, TaskEnded, TaskExists
 from taskerman.model.assignment import Progress
 from taskerman.model.attempt import NodeRecord
 from taskerman.model.base import content_hash, parse_json_object
 from taskerman.model.ids import draw_task_id
-from taskerman.model.plan import Plan, PlannedNode
+from taskerman.model.plan import Plan, PlannedNode, Tombstone
 from taskerman.model.task import MAX_DOCUMENT_BYTES, TaskControl, TaskDocument, TaskState, parse_task_document
 from taskerman.policy.admission import Admission, Waiting, admit
 from taskerman.policy.guards import suspicion
@@ -159,7 +160,8 @@ def _judge(desk: Desk, prepared: Prepared) -> tuple[Plan, int]:
 
 
 def _planned_before(desk: Desk, prepared: Prepared) -> bool:
-    """Whether this very document has a plan. Raises `TaskExists` when another one has its id."""
+    """Whether this very document has a plan. Raises `TaskExists` when another one has its id, and `TaskEnded` when it
+    was done and put away: a router would delete a copy of it."""
     task = prepared.document.task_id
     there = desk.router_moves().plan(task)
     if there is not None and there.hash != prepared.hash:
@@ -167,6 +169,8 @@ def _planned_before(desk: Desk, prepared: Prepared) -> bool:
             f"Task {task} exists with other content ({there.hash[:19]} there, {prepared.hash[:19]} here).",
             next_step="Give the new task an id of its own, or leave task_id out.",
         )
+    if isinstance(there, Tombstone):
+        raise put_away(task, there)
     return there is not None
 
 

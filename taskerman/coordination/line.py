@@ -14,13 +14,14 @@ from taskerman.coordination import layout
 from taskerman.coordination.answers import as_names, as_record
 from taskerman.coordination.foresight import Foresight, Reads
 from taskerman.coordination.passing import Passing
+from taskerman.coordination.plans import read_plan
 from taskerman.coordination.snapshot import Around, snapshot_of, survey, survey_reads
 from taskerman.coordination.standing import Ended, Left, Over, Ready, Standing
 from taskerman.errors import AnswerUnknown
 from taskerman.model.assignment import Progress
 from taskerman.model.ids import NodeId, TaskId, is_cluster
 from taskerman.model.outcome import End
-from taskerman.model.plan import Plan, PlannedNode
+from taskerman.model.plan import Plan, PlannedNode, Tombstone
 from taskerman.model.task import TaskControl, TaskState
 from taskerman.policy.admission import Reason, Waiting, admit
 from taskerman.policy.patience import A_PLACE
@@ -62,13 +63,9 @@ class Line(Passing):
         self._foresight = Foresight(tree)
         self._soon: dict[TaskId, tuple[Read, ...]] = {}
 
-    def plan(self, task: TaskId) -> Plan | None:
-        """The plan of `task`; None only after a sync: there was none."""
-        found = self.tree.get(layout.task(task))
-        if found is None:
-            self.tree.sync(layout.task(task))
-            found = self.tree.get(layout.task(task))
-        return None if found is None else Plan.unpack(found.data)
+    def plan(self, task: TaskId) -> Plan | Tombstone | None:
+        """The plan of `task`, or the tombstone of one that was put away; None only after a sync: there was none."""
+        return read_plan(self.tree, task, sync=True)
 
     def control(self, task: TaskId, wake: Wake | None = None) -> TaskControl | None:
         """The task's control record, watched."""

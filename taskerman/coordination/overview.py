@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from taskerman.coordination import layout
 from taskerman.coordination.known import Known
+from taskerman.coordination.plans import read_plan, the_plan
 from taskerman.coordination.reading import get_each
 from taskerman.coordination.scopes import read_scopes
 from taskerman.coordination.snapshot import as_names, as_record
@@ -101,13 +102,12 @@ def open_tasks(tree: Tree) -> Sequence[tuple[ClusterName, OpenTask]]:
 
 
 def see_task(tree: Tree, task: TaskId) -> SeenTask:
-    """The task with everything that is recorded of its nodes. Raises `TaskUnknown`."""
+    """The task with everything that is recorded of its nodes. Raises `TaskUnknown`, `TaskEnded` (it was put away)."""
     tree.sync(layout.task(task))
-    found, control = tree.read(Get(layout.task(task)), Get(layout.control(task)))
-    plan_record, control_record = as_record(found), as_record(control)
-    if plan_record is None or control_record is None:
+    plan, control_record = the_plan(tree, task), tree.get(layout.control(task))
+    if control_record is None:
+        plan = the_plan(tree, task)  # it was put away in between
         raise TaskUnknown(f"There is no task {task}.", next_step="`taskerman status` lists the open ones.")
-    plan = Plan.unpack(plan_record.data)
     # The ends last: an assignment that ends in between is then seen twice, where the other order would lose it.
     progresses = get_each(tree, [layout.progress(task, node.id) for node in plan.nodes])
     ends = get_each(tree, [layout.end(task, node.id) for node in plan.nodes])
@@ -177,10 +177,9 @@ def undelivered(tree: Tree, *, everything: bool = False) -> Sequence[tuple[Plan,
             for node, path, record in zip(nodes, paths, get_each(tree, paths), strict=True)
             if record is not None and _is_letter(end := layout.decode(End, record, path), everything)
         ]
-        plan = tree.get(layout.task(task)) if letters else None
-        if plan is not None:
-            unpacked = Plan.unpack(plan.data)
-            found += [(unpacked, node, end) for node, end in letters]
+        plan = read_plan(tree, task) if letters else None
+        if isinstance(plan, Plan):
+            found += [(plan, node, end) for node, end in letters]
     return found
 
 

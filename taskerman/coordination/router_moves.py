@@ -12,10 +12,11 @@ from enum import Enum, auto
 from taskerman.coordination import layout
 from taskerman.coordination.answers import open_entries
 from taskerman.coordination.belonging import InstallationGuard
+from taskerman.coordination.plans import read_plan
 from taskerman.errors import AnswerUnknown, Bug, ScopeUnknown, TaskExists
 from taskerman.model.hold import Control
 from taskerman.model.ids import ClusterName, NodeId, TaskId
-from taskerman.model.plan import ClusterRecord, OpenTask, Plan, Refusal
+from taskerman.model.plan import ClusterRecord, OpenTask, Plan, Refusal, Tombstone
 from taskerman.model.slot import ScopeRecord
 from taskerman.model.task import TaskControl, TaskDocument, TaskState
 from taskerman.policy.guards import SizeGuard, suspicion
@@ -58,11 +59,13 @@ class RouterMoves:
         """
         self._guard.check(now)
 
-    def plan(self, task: TaskId) -> Plan | None:
-        """The plan of `task`, after a sync: None means that there was none when this was called."""
+    def plan(self, task: TaskId) -> Plan | Tombstone | None:
+        """The plan of `task`, or the tombstone of one that was put away.
+
+        After a sync: None means that there was neither when this was called.
+        """
         self._tree.sync(layout.task(task))
-        record = self._tree.get(layout.task(task))
-        return None if record is None else Plan.unpack(record.data)
+        return read_plan(self._tree, task)
 
     def publish(self, plan: Plan, guard: SizeGuard | None = None) -> Published:
         """PLAN: write it unless the task has one. A lost answer needs no fence: it is create-if-absent.
@@ -157,7 +160,9 @@ class RouterMoves:
     def unended(self, plan: Plan) -> Sequence[NodeId]:
         """The nodes of `plan` without a recorded outcome, in rank order: those to ring."""
         names = self._tree.children(layout.ends(plan.task.task_id))
-        ended = set(names.names) if names else set()
+        if names is None:
+            return []  # it ended, and was put away since its plan was read
+        ended = set(names.names)
         return [node.id for node in plan.nodes if node.id not in ended]
 
     def refusal(self, sha256: str) -> Refusal | None:

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from taskerman.coordination import layout
 from taskerman.coordination.answers import as_names, as_record
+from taskerman.coordination.plans import the_plan
 from taskerman.errors import AnswerUnknown, NotFound, RefusedByState, TaskUnknown
 from taskerman.model.attempt import NodeRecord
 from taskerman.model.audit import AuditEntry
@@ -35,15 +36,13 @@ class Verbs:
         self._clock = clock
 
     def plan(self, task: TaskId) -> Plan:
-        """The plan of `task`. Raises `TaskUnknown`."""
-        record = self._tree.get(layout.task(task))
-        if record is None:
-            raise TaskUnknown(f"There is no task {task}.", next_step="It may not be planned yet: is a router running?")
-        return Plan.unpack(record.data)
+        """The plan of `task`. Raises `TaskUnknown`, `TaskEnded` (it was put away)."""
+        return the_plan(self._tree, task)
 
     def _control(self, task: TaskId) -> tuple[TaskControl, int]:
         record = self._tree.get(layout.control(task))
         if record is None:
+            self.plan(task)  # says that there is none, or that it was put away
             raise TaskUnknown(f"There is no task {task}.", next_step="`taskerman status` lists those there are.")
         return layout.decode(TaskControl, record, layout.control(task)), record.stat.version
 

@@ -16,8 +16,11 @@ from taskerman.errors import CoordinationUnavailable, InstallationRefused, StopN
 from taskerman.janitor.counting import Counting
 from taskerman.janitor.keeping_time import Closing, Expiring, LiftingHolds
 from taskerman.janitor.kit import Chore, Kit, Turn
+from taskerman.janitor.putting_away import PuttingAway
 from taskerman.janitor.reclaiming import EndingTheGone, Reclaiming
 from taskerman.janitor.ringing_again import RingingAgain
+from taskerman.janitor.settling import Settling
+from taskerman.janitor.sweeping_up import DeletingQueues, SweepingAudit, SweepingRefused
 from taskerman.janitor.watching import WatchingSlots
 from taskerman.stopping import StopSign
 
@@ -45,6 +48,11 @@ class Janitor:
             Closing(kit),
             WatchingSlots(kit),
             RingingAgain(kit),
+            Settling(kit),
+            PuttingAway(kit),
+            SweepingAudit(kit),
+            SweepingRefused(kit),
+            DeletingQueues(kit),
             *([Counting(kit)] if kit.counts else []),
         )
         self._done_at: dict[str, float] = {}

@@ -81,16 +81,25 @@ class Kit:
         """Emit an event."""
         self.emit(Event(name, fields, level))
 
-    def each(self, chore: str, things: Iterable[T], do: Callable[[T], None], name: Callable[[T], str]) -> None:
+    def each(
+        self,
+        chore: str,
+        things: Iterable[T],
+        do: Callable[[T], object],
+        name: Callable[[T], str],
+        *,
+        but: tuple[type[TaskermanError], ...] = (),
+    ) -> None:
         """Do `do` for each of `things`; what fails for one is said, and the next one is done.
 
-        Raises only what fails for all: `CoordinationUnavailable`, `StopNow`.
+        Raises only what fails for all: `CoordinationUnavailable`, `StopNow`, and any of `but`.
         """
+        passed: tuple[type[TaskermanError], ...] = (CoordinationUnavailable, StopNow, *but)
         for thing in things:
             self.pulse.beat()
             try:
                 do(thing)
-            except (CoordinationUnavailable, StopNow):
+            except passed:
                 raise
             except TaskermanError as error:
                 self.say("chore_failed", "error", chore=chore, of=name(thing), why=str(error), code=error.code)

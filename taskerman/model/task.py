@@ -26,6 +26,7 @@ __all__ = [
     "FailureArgs",
     "FailureMark",
     "LeaseArgs",
+    "PuttingAway",
     "TaskControl",
     "TaskDocument",
     "TaskState",
@@ -173,11 +174,20 @@ class FailureMark(StrEnum):
     FINAL = "final"
 
 
+class PuttingAway(Noun):
+    """What is remembered of a task while its records are being deleted. `was`: its state before. `summary`: nodes by
+    outcome, counted before the first was deleted."""
+
+    was: TaskState
+    summary: dict[str, int]
+
+
 class TaskControl(Noun):
     """`/tasks/<t>/ctl`: checked by every take, so whoever changes it stops what was not yet taken.
 
     `failed`: nodes that use the failure budget. `excused`: those that a person forgave on resume.
     `wait_until`: a runner said that the whole cluster must wait. `why`: of the last change, for people.
+    `putting_away`: only while it is closing.
     """
 
     v: Literal[1] = 1
@@ -186,6 +196,7 @@ class TaskControl(Noun):
     excused: tuple[NodeId, ...] = ()
     wait_until: Timestamp | None = None
     why: str = ""
+    putting_away: PuttingAway | None = None
 
     def counted(self) -> frozenset[NodeId]:
         """The nodes that use the budget now."""

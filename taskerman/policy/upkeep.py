@@ -5,44 +5,45 @@ The defaults are for a fleet; tests and trials make them short. None of them fre
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field
 
 from taskerman.model.base import Noun
 
 __all__ = ["Upkeep"]
 
-_DAY = 86400.0
-_LONGEST = 366 * _DAY
+_HOUR = 3600.0
+_DAY = 24 * _HOUR
+
+
+def _every(default: float, about: str) -> Any:
+    return Field(default=default, gt=0, le=366 * _DAY, description=about)
+
+
+def _span(default: float, about: str) -> Any:
+    return Field(default=default, ge=0, le=366 * _DAY, description=about)
 
 
 class Upkeep(Noun):
-    """What a janitor does how often, and how long things are kept. Everything in seconds, but for counts.
+    """What a janitor does how often, and how long things are kept. Everything in seconds, but for counts."""
 
-    `turn_s`: between two turns, in which expired holds, tasks past their time, and ended tasks are looked for.
-    `skew_s`: how far this machine's clock may be from ZooKeeper's before nothing is done that time decides.
-    `margin_s`: what a slot may last beyond the hard and settle times of its task before it is overdue.
-    `reclaim_every_s`: between two questions about nodes that do not run. `absent_apart_s`: how far apart two absences
-    are that prove an end. `reclaims_an_hour`: how many nodes may be declared gone in an hour.
-    `ring_every_s`: between two rounds of doorbells for what is open.
-    `settle_grace_s`: how long an agent has for its own dead letter before the janitor sends it.
-    `put_away_every_s`: between two looks for tasks to put away. `letters_kept_s`: how long after its not_after a task
-    with an open dead letter is kept. `retention_s`: of the global queue; a tombstone outlives every late copy.
-    `tombstone_margin_s`: beyond that. `refused_kept_s`, `audit_kept_s`, `node_queue_kept_s`: how long refused
-    documents, audit entries and the queues of gone nodes stay.
-    """
-
-    turn_s: float = Field(default=20, gt=0, le=_DAY)
-    skew_s: float = Field(default=30, gt=0, le=_DAY)
-    margin_s: float = Field(default=600, ge=0, le=_LONGEST)
-    reclaim_every_s: float = Field(default=120, gt=0, le=_LONGEST)
-    absent_apart_s: float = Field(default=600, ge=0, le=_LONGEST)
-    reclaims_an_hour: int = Field(default=10, ge=0, le=10_000)
-    ring_every_s: float = Field(default=_DAY, gt=0, le=_LONGEST)
-    settle_grace_s: float = Field(default=120, ge=0, le=_LONGEST)
-    put_away_every_s: float = Field(default=300, gt=0, le=_LONGEST)
-    letters_kept_s: float = Field(default=7 * _DAY, ge=0, le=_LONGEST)
-    retention_s: float = Field(default=14 * _DAY, ge=0, le=_LONGEST)
-    tombstone_margin_s: float = Field(default=3600, ge=0, le=_LONGEST)
-    refused_kept_s: float = Field(default=14 * _DAY, ge=0, le=_LONGEST)
-    audit_kept_s: float = Field(default=_DAY, ge=0, le=_LONGEST)
-    node_queue_kept_s: float = Field(default=_DAY, ge=0, le=_LONGEST)
+    turn_s: float = _every(20, "between two turns: holds that end, tasks past their time, tasks that ended, slots")
+    skew_s: float = _every(
+        30, "how far this clock may be from ZooKeeper's, beyond which nothing is done that time decides"
+    )
+    margin_s: float = _span(600, "how long a slot may last beyond its task's hard and settle times")
+    reclaim_every_s: float = _every(120, "between two questions about nodes that do not run")
+    absent_apart_s: float = _span(600, "how far apart two absences are that prove a node's end")
+    reclaims_an_hour: int = Field(default=10, ge=0, le=10_000, description="how many nodes may be declared gone")
+    ring_every_s: float = _every(_DAY, "between two rounds of doorbells for what is open")
+    settle_every_s: float = _every(60, "between two looks for dead letters that nobody sent")
+    settle_grace_s: float = _span(120, "how long an agent has for its own dead letter before the janitor sends it")
+    put_away_every_s: float = _every(300, "between two looks for tasks to record and to put away")
+    ended_kept_s: float = _span(_HOUR, "how long an ended task stays where `status` shows it")
+    letters_kept_s: float = _span(7 * _DAY, "how long a task with an open dead letter stays after its not_after")
+    retention_s: float = _span(14 * _DAY, "of the global queue; a tombstone outlives every late copy of a document")
+    tombstone_margin_s: float = _span(_HOUR, "by how much it does")
+    refused_kept_s: float = _span(14 * _DAY, "how long the record of a refused document is kept")
+    audit_kept_s: float = _span(_DAY, "how long audit entries stay in ZooKeeper; at least an hour is wise")
+    node_queue_kept_s: float = _span(_DAY, "how long the queue of a gone node is kept")

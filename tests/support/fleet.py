@@ -115,7 +115,7 @@ class Fleet:
     def plan(self, task: str) -> Plan:
         """The plan of a routed task."""
         found = RouterMoves(self.tree).plan(task)
-        assert found is not None
+        assert isinstance(found, Plan)
         return found
 
     def send(self, task: str = "t-1", *, params: Mapping[str, Any] | None = None, **fields: Any) -> Plan:

@@ -316,7 +316,7 @@ class World:
         if actor.state is not State.IDLE:
             return
         plan = actor.known.get(task) or actor.moves.plan(task)
-        if plan is None:
+        if not isinstance(plan, Plan):
             return
         actor.plan = actor.known[task] = plan
         others = self.server.commits, len(self._armed)

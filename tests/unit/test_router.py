@@ -108,7 +108,7 @@ class Rig:
 
     def plan(self, task: str) -> Plan:
         found = RouterMoves(self.server.client()).plan(task)
-        assert found is not None
+        assert isinstance(found, Plan)
         return found
 
 

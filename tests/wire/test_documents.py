@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from taskerman.agent.journal import Journal
+from taskerman.coordination.janitor_record import JanitorRecord
+from taskerman.coordination.leading import LeaderRecord
 from taskerman.errors import Bug
 from taskerman.model.assignment import Doorbell, Progress
 from taskerman.model.attempt import NodeRecord, Result
@@ -16,7 +18,7 @@ from taskerman.model.base import Noun, content_hash
 from taskerman.model.hold import Control
 from taskerman.model.installation import Stranger, Strangers
 from taskerman.model.outcome import DeadLetter, End
-from taskerman.model.plan import ClusterRecord, OpenTask, Plan
+from taskerman.model.plan import ClusterRecord, OpenTask, Plan, Tombstone
 from taskerman.model.slot import ScopeRecord, Slot, SlotNote, SlotState
 from taskerman.model.task import TaskControl, parse_task_document
 
@@ -25,6 +27,10 @@ NOUNS: dict[str, type[Noun]] = {
     "doorbell": Doorbell,
     "plan": Plan,
     "task-control": TaskControl,
+    "task-closing": TaskControl,
+    "tombstone": Tombstone,
+    "janitor": JanitorRecord,
+    "leader": LeaderRecord,
     "progress": Progress,
     "node": NodeRecord,
     "end": End,
