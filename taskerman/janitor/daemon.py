@@ -131,8 +131,8 @@ class Janitor:
             chore.do(turn)
         except (CoordinationUnavailable, StopNow):
             raise
-        except TaskermanError as error:
-            self._kit.say("chore_failed", "error", chore=chore.name, why=str(error), code=error.code)
+        except Exception as error:  # what nobody foresaw stops one chore, not the house, and is told
+            self._kit.failed(chore.name, error)
 
     def _turn(self, leading: Leading) -> Turn:
         """This turn; a clock that differs is said once."""

@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 from taskerman.coordination import layout
 from taskerman.coordination.overview import open_tasks
 from taskerman.coordination.plans import read_plan
-from taskerman.errors import CoordinationUnavailable, StopNow, TaskermanError
+from taskerman.errors import Bug, CoordinationUnavailable, StopNow, TaskermanError
 from taskerman.model.event import Event, Listener
 from taskerman.model.ids import QueueNames, TaskId
 from taskerman.model.plan import Plan
@@ -81,6 +81,11 @@ class Kit:
         """Emit an event."""
         self.emit(Event(name, fields, level))
 
+    def failed(self, chore: str, error: Exception, **fields: object) -> None:
+        """Say that a chore could not be done."""
+        known = error if isinstance(error, TaskermanError) else Bug(f"{type(error).__name__}: {error}")
+        self.say("chore_failed", "error", chore=chore, why=str(known), code=known.code, **fields)
+
     def each(
         self,
         chore: str,
@@ -101,8 +106,8 @@ class Kit:
                 do(thing)
             except passed:
                 raise
-            except TaskermanError as error:
-                self.say("chore_failed", "error", chore=chore, of=name(thing), why=str(error), code=error.code)
+            except Exception as error:  # what nobody foresaw stops one thing, not the others, and is told
+                self.failed(chore, error, of=name(thing))
 
     def open_plans(self) -> list[Plan]:
         """The plan of every open task, oldest first in each cluster. Plans never change, so they are kept."""
