@@ -251,6 +251,7 @@ def _profile(settings: Settings) -> Profile:
         actions=settings.actions,
         runners=settings.runners,
         pace=settings.pace,
+        breaker=settings.breaker,
         idle_session=settings.idle_session,
         bounds=settings.bounds,
         boot_id_path=str(settings.boot_id_file),

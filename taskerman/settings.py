@@ -42,6 +42,7 @@ from taskerman.errors import UsageError
 from taskerman.masking import HIDDEN, masked
 from taskerman.model.ids import ID, ClusterName, NodeId, QueueNames
 from taskerman.policy.bounds import Bounds
+from taskerman.policy.breaker import BreakerLimits
 from taskerman.policy.conclusion import Pace
 from taskerman.policy.guards import SizeGuard
 from taskerman.policy.upkeep import Upkeep
@@ -146,6 +147,12 @@ class Settings(BaseSettings):
     idle_session_s: float = Field(
         60, ge=0, le=86400, description="an agent without work ends its ZooKeeper session after so long, seconds"
     )
+    breaker_failures: int = Field(
+        3, ge=0, le=20, description="failures in a row that open a cluster's breaker; 0: it never opens"
+    )
+    breaker_cool_down_s: float = Field(
+        900, ge=0, le=86400, description="how long an open breaker leaves its cluster alone, seconds"
+    )
     guard_below_percent: int = Field(
         50, ge=0, le=100, description="a cluster below this part of its last known size parks the plan, percent"
     )
@@ -222,6 +229,11 @@ class Settings(BaseSettings):
         if self.history_url is None:
             return f"sqlite:///{self.state_dir.absolute() / 'history.db'}"
         return self.history_url.get_secret_value()
+
+    @property
+    def breaker(self) -> BreakerLimits:
+        """When failures in a row stop a cluster."""
+        return BreakerLimits(self.breaker_failures, timedelta(seconds=self.breaker_cool_down_s))
 
     @property
     def guard(self) -> SizeGuard:

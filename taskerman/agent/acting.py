@@ -188,7 +188,7 @@ class Acting:
         ending, attempt, plan = performance.ending, performance.assigned.attempt, performance.assigned.plan
         assert ending is not None
         self._note_end(attempt, ending)
-        dice = Dice(kit.clock.now(), kit.throw(), kit.profile.pace)
+        dice = Dice(kit.clock.now(), kit.throw(), kit.profile.pace, kit.profile.breaker)
         self._sessions.insist(lambda: end_attempt(session.moves, plan, attempt, ending, dice))
         self.performance = None
         kit.say(

@@ -6,6 +6,8 @@ anything.
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from taskerman.agent.early import Early
 from taskerman.agent.holding import Held
 from taskerman.agent.kit import LOOK_AGAIN_S, Kit
@@ -20,6 +22,7 @@ from taskerman.model.outcome import Outcome
 from taskerman.model.plan import Plan, Tombstone
 from taskerman.model.task import TaskState
 from taskerman.policy.admission import Reason, Waiting
+from taskerman.policy.windows import open_at
 from taskerman.ports.queue import Delivery
 
 __all__ = ["Considering"]
@@ -27,7 +30,7 @@ __all__ = ["Considering"]
 _WITHOUT_PLAN_S = 15 * 60.0
 _STUCK_S = 60.0
 _OVER = (TaskState.CANCELLED, TaskState.EXPIRED, TaskState.CLOSING)
-_TIME_ALONE = (Reason.BACKOFF, Reason.CLUSTER_WAITS)
+_TIME_ALONE = (Reason.BACKOFF, Reason.CLUSTER_WAITS, Reason.BREAKER, Reason.WINDOW)
 
 
 class Considering:
@@ -70,7 +73,7 @@ class Considering:
             self._keep_out(session, plan, held, verdict)
             return None
         standing = session.moves.stand(plan, kit.clock.now(), self._sessions.wake)
-        if isinstance(standing, Waiting) and _is_near(standing, plan):
+        if isinstance(standing, Waiting) and _is_near(standing, plan, kit.clock.now()):
             self._early.want(plan, session.moves.record.next_attempt(kit.node, held.task))
         elif not isinstance(standing, Ready):
             self._early.dismiss(held.task)
@@ -176,6 +179,8 @@ class Considering:
             self._kit.say("assignment_waits", "debug", task=held.task, cluster=cluster, reason=reason, why=why)
 
 
-def _is_near(waiting: Waiting, plan: Plan) -> bool:
+def _is_near(waiting: Waiting, plan: Plan, now: datetime) -> bool:
     """Whether it may be its turn as soon as slots are freed: at the head, or among the next that one wave may take."""
+    if plan.window is not None and not open_at(plan.window, now):
+        return False  # it may be hours
     return waiting.reason is Reason.NO_ROOM or (waiting.reason is Reason.PLACE and waiting.place <= plan.cap)

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 
 from taskerman.model.ids import ClusterName, NodeId
 from taskerman.policy.bounds import UNBOUNDED, Bounds
+from taskerman.policy.breaker import BreakerLimits
 from taskerman.policy.conclusion import Pace
 from taskerman.policy.patience import A_PLACE
 
@@ -32,6 +33,7 @@ class Profile:
     actions: tuple[str, ...] = ()
     runners: Mapping[str, Mapping[str, JsonValue]] = field(default_factory=dict)
     pace: Pace = field(default_factory=Pace)
+    breaker: BreakerLimits = field(default_factory=BreakerLimits)
     idle_session: timedelta = timedelta(seconds=60)
     poll: timedelta = timedelta(seconds=20)
     unknown_action: timedelta = timedelta(minutes=10)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from taskerman.cli import daemons, history, installation, letters, scopes, stops, tasks
+from taskerman.cli import breakers, daemons, history, installation, letters, scopes, stops, tasks
 
 __all__ = ["VERBS", "parser_for"]
 
@@ -26,6 +26,7 @@ VERBS: dict[str, Callable[..., Any] | typer.Typer] = {
     "unhold": stops.unhold,
     "slots": stops.slots,
     "scopes": scopes.scopes,
+    "breaker": breakers.breaker,
     "dlq": letters.dlq,
     "history": history.history,
     "router": daemons.router,

@@ -8,6 +8,8 @@ from datetime import datetime
 from taskerman.cli.printing import Block, Table, ago, one_line
 from taskerman.control.values import (
     Approved,
+    BreakerReset,
+    BreakerShown,
     Cancelled,
     Examination,
     Explanation,
@@ -32,6 +34,8 @@ from taskerman.model.task import TaskState
 
 __all__ = [
     "approved",
+    "breaker_reset",
+    "breakers",
     "cancelled",
     "counts",
     "examined",
@@ -200,6 +204,48 @@ def approved(value: Approved) -> list[Block]:
             f"Not rung: {', '.join(value.unreached)}. Their queues did not answer; submit the same document again, "
             "which rings who has no outcome yet."
         )
+    return blocks
+
+
+def breakers(values: Sequence[BreakerShown], now: datetime) -> list[Block]:
+    """What stops clusters by itself, and what failed there."""
+    if not values:
+        return ["No breaker is open, and no failure is remembered."]
+    blocks: list[Block] = [
+        Table(
+            ("CLUSTER", "BREAKER", "UNTIL", "PROBE", "KEPT SLOTS", "FAILED IN A ROW"),
+            tuple(
+                (
+                    one.cluster_name,
+                    one.state.value,
+                    ago(one.until, now) if one.until is not None and one.until > now else "",
+                    one.probe or "",
+                    _some(one.kept) if one.kept else "",
+                    str(len(one.failures)),
+                )
+                for one in values
+            ),
+        )
+    ]
+    failures = [(one.cluster_name, failure) for one in values for failure in one.failures]
+    if failures:
+        blocks.append(
+            Table(
+                ("CLUSTER", "NODE", "TASK", "OUTCOME", "FOR"),
+                tuple(
+                    (cluster, failure.node, failure.task, failure.outcome.value, ago(failure.at, now))
+                    for cluster, failure in failures
+                ),
+            )
+        )
+    return blocks
+
+
+def breaker_reset(value: BreakerReset) -> list[Block]:
+    """What was forgotten, and what stops the cluster all the same."""
+    blocks: list[Block] = [f"The breaker of {value.cluster_name} is closed; {len(value.forgotten)} failures forgotten."]
+    if value.kept:
+        blocks.append(f"Still stopped by the kept slots of {_some(value.kept)}: taskerman slots {value.cluster_name}")
     return blocks
 
 

@@ -7,6 +7,7 @@ its own transaction.
 
 from __future__ import annotations
 
+from taskerman.control.breakers import reset_breaker, show_breakers
 from taskerman.control.dead_letters import discard, list_letters, redrive, show_letter
 from taskerman.control.desk import Desk, check_why
 from taskerman.control.doctor import Subject, examine, initialise
@@ -45,8 +46,10 @@ __all__ = [
     "preview",
     "redrive",
     "release",
+    "reset_breaker",
     "resume",
     "set_scope",
+    "show_breakers",
     "show_letter",
     "submit",
     "task_status",

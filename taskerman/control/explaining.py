@@ -74,6 +74,10 @@ def advise(snapshot: Snapshot, answer: Admission, places: Sequence[HeldPlace] = 
         case Reason.KEPT_SLOT:
             kept = [place for place in places if place.state.kept and place.node != snapshot.node]
             commands = [command for place in kept for command in _about_kept(place)]
+        case Reason.BREAKER:
+            stopped = [seen.name for seen in snapshot.clusters if seen.record.open_until is not None]
+            commands = [f"taskerman breaker show {name}" for name in stopped]
+            commands += [f'taskerman breaker reset {name} --why "..."' for name in stopped]
         case Reason.NODE_BUSY:
             attempt = snapshot.record.attempt
             other = attempt is not None and attempt.task != snapshot.task

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Literal
 
 from taskerman.model.base import Noun, Timestamp
+from taskerman.model.breaker import RecentFailure
 from taskerman.model.hold import Hold
 from taskerman.model.ids import AttemptId, ClusterName, NodeId, ScopeName, TaskId
 from taskerman.model.installation import Stranger
@@ -18,6 +19,9 @@ from taskerman.model.task import TaskState
 
 __all__ = [
     "Approved",
+    "BreakerReset",
+    "BreakerShown",
+    "BreakerState",
     "Cancelled",
     "Discarded",
     "Examination",
@@ -301,6 +305,37 @@ class ReleaseDone(Noun):
     asked: AttemptId | None
     freed: tuple[str, ...]
     ended: TaskId | None
+
+
+class BreakerState(StrEnum):
+    """`kept`: a node keeps its slot, which stops the cluster whatever failed in a row. `half_open`: the cool-down is
+    over, and the first node that may go tries."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+    PROBING = "probing"
+    KEPT = "kept"
+
+
+class BreakerShown(Noun):
+    """What stops a cluster by itself. `until`: of failures in a row; nothing starts before. `probe`: the attempt that
+    tries. `failures`: since the last success, oldest first. `kept`: the nodes that keep their slots."""
+
+    cluster_name: ClusterName
+    state: BreakerState
+    until: Timestamp | None
+    probe: AttemptId | None
+    failures: tuple[RecentFailure, ...]
+    kept: tuple[NodeId, ...]
+
+
+class BreakerReset(Noun):
+    """A breaker that was closed by hand. `forgotten`: its failures. `kept`: nodes that go on stopping the cluster."""
+
+    cluster_name: ClusterName
+    forgotten: tuple[RecentFailure, ...]
+    kept: tuple[NodeId, ...]
 
 
 class LetterLine(Noun):

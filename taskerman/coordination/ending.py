@@ -15,10 +15,12 @@ from taskerman.coordination.node_moves import NodeMoves, Over
 from taskerman.errors import AnswerUnknown, Bug
 from taskerman.model.assignment import Progress
 from taskerman.model.attempt import Attempt, NodeRecord
+from taskerman.model.breaker import ClusterRecord
 from taskerman.model.outcome import DeadLetterState, End, Outcome
 from taskerman.model.plan import Plan
 from taskerman.model.slot import SlotNote, SlotState
 from taskerman.model.task import TaskControl, TaskState
+from taskerman.policy.breaker import BreakerLimits, after_end
 from taskerman.policy.conclusion import Conclusion, Ending, Pace, conclude, give_up
 from taskerman.ports.tree import Check, Committed, Create, Delete, Exists, Get, Op, Set, Stat, Tree
 
@@ -27,11 +29,12 @@ __all__ = ["Dice", "end_attempt", "end_waiting"]
 
 @dataclass(frozen=True, slots=True)
 class Dice:
-    """What an ending needs of the world: the time, and one throw in [0, 1)."""
+    """What an ending needs of the world: the time, one throw in [0, 1), and the fleet's own measures."""
 
     now: datetime
     throw: float
     pace: Pace = field(default_factory=Pace)
+    breaker: BreakerLimits = field(default_factory=BreakerLimits)
 
 
 def end_attempt(moves: NodeMoves, plan: Plan, attempt: Attempt, ending: Ending, dice: Dice) -> Conclusion | None:
@@ -101,12 +104,22 @@ def _end(moves: NodeMoves, plan: Plan, attempt: Attempt, ending: Ending, dice: D
     if conclusion.control is not None or closing:
         # The last end also writes the control record: two ends that both believe to be the last cannot both pass.
         ops.append(Set(layout.control(task), (conclusion.control or control).to_json(), found_ctl.stat.version))
-    if conclusion.keep is not None:
-        # So that takes of other tasks that are in flight in any of its clusters look again.
-        for name, answer in zip(attempt.clusters, clusters, strict=True):
-            if (found := as_record(answer)) is None:
-                raise Bug(f"Attempt {attempt.id} ends, and {name} has no record.")
-            ops.append(Set(layout.cluster(name), found.data, found.stat.version))
+    for name, answer in zip(attempt.clusters, clusters, strict=True):
+        if (found := as_record(answer)) is None:
+            raise Bug(f"Attempt {attempt.id} ends, and {name} has no record.")
+        before = layout.decode(ClusterRecord, found, layout.cluster(name))
+        after = after_end(
+            before,
+            attempt=attempt.id,
+            task=task,
+            node=node,
+            outcome=ending.outcome,
+            now=dice.now,
+            limits=dice.breaker,
+        )
+        if after is not before or conclusion.keep is not None:
+            # With a slot that is kept also unchanged: takes of other tasks that are in flight there must look again.
+            ops.append(Set(layout.cluster(name), after.to_json(), found.stat.version))
     if closing:
         ops += close_ops(moves.tree, plan)
     return conclusion, ops

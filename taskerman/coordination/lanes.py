@@ -16,9 +16,10 @@ from taskerman.coordination.known import Known
 from taskerman.coordination.scopes import read_scopes
 from taskerman.model.assignment import Progress
 from taskerman.model.attempt import NodeRecord
+from taskerman.model.breaker import ClusterRecord
 from taskerman.model.hold import Hold
 from taskerman.model.ids import ClusterName, TaskId
-from taskerman.model.plan import ClusterRecord, Lane, OpenTask, ScopePlace
+from taskerman.model.plan import Lane, OpenTask, ScopePlace
 from taskerman.model.task import TaskControl
 from taskerman.policy.admission import ClusterSeen, LaneAhead, ScopeSeen, Snapshot, gate, room
 from taskerman.ports.tree import Children, Get, Names, Read, Reader, Wake
@@ -121,7 +122,7 @@ def lanes_ahead(
         scope = scopes[named].seen if named else None
         as_its_head = Snapshot(
             task=header.task,
-            node=head.data.decode(),
+            node=layout.entry_node(head),
             cluster=lane.lane.scopes[0],
             owner=header.owner,
             cap=header.cap,
@@ -136,6 +137,8 @@ def lanes_ahead(
             clusters=tuple(seen[name] for name in lane.lane.clusters),
             scopes=(scope,) if scope else (),
             lane=lane.lane.name,
+            window=header.window,
+            clock_off=layout.clock_off(head),
         )
         shut = gate(as_its_head, now)
         ahead.append(

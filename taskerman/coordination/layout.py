@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from pydantic import ValidationError
@@ -29,13 +30,17 @@ __all__ = [
     "TASKS",
     "WAITS",
     "check_layout",
+    "clock_off",
     "cluster",
     "cluster_paths",
     "control",
     "decode",
     "end",
     "ends",
+    "entry_data",
     "entry_name",
+    "entry_node",
+    "entry_time",
     "leader",
     "line",
     "lines",
@@ -149,6 +154,28 @@ def entry_name(*, keeps_slot: bool, failed: bool, deferrals: int, rank: int) -> 
     """
     f = 0 if keeps_slot else 1 if failed else 2
     return f"{f}{min(deferrals, 99):02d}.{own_end(rank)}"
+
+
+def entry_data(node_id: NodeId, at: datetime | None) -> bytes:
+    """What an entry of a line holds: whose it is, and, where a window depends on it, the time on that node's clock."""
+    return node_id.encode() if at is None else f"{node_id}~{int(at.timestamp() * 1000)}".encode()
+
+
+def entry_node(record: Record) -> NodeId:
+    """Whose entry it is."""
+    return record.data.decode().partition("~")[0]
+
+
+def entry_time(record: Record) -> datetime | None:
+    """The time on the node's clock when it joined, if it wrote it."""
+    at = record.data.decode().partition("~")[2]
+    return datetime.fromtimestamp(int(at) / 1000, UTC) if at else None
+
+
+def clock_off(record: Record) -> timedelta | None:
+    """How far the clock of the entry's node was ahead of the tree's when it joined."""
+    at = entry_time(record)
+    return None if at is None else at - datetime.fromtimestamp(record.stat.created_ms / 1000, UTC)
 
 
 def own_end(rank: int) -> str:

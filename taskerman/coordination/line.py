@@ -23,13 +23,31 @@ from taskerman.model.ids import NodeId, TaskId, is_cluster
 from taskerman.model.outcome import End
 from taskerman.model.plan import Plan, PlannedNode, Tombstone
 from taskerman.model.task import TaskControl, TaskState
-from taskerman.policy.admission import Reason, Waiting, admit
+from taskerman.policy.admission import Admission, Admitted, Reason, Waiting, admit
 from taskerman.policy.patience import A_PLACE
-from taskerman.ports.tree import Check, Children, Committed, Create, Delete, Exists, Get, Names, Op, Read, Tree, Wake
+from taskerman.policy.windows import CLOCK_TOLERANCE
+from taskerman.ports.tree import (
+    Check,
+    Children,
+    Committed,
+    Create,
+    Delete,
+    Exists,
+    Get,
+    Names,
+    Op,
+    Read,
+    Record,
+    Tree,
+    Wake,
+)
 
 __all__ = ["Ended", "Left", "Line", "Over", "Ready", "Standing"]
 
 _LOOKS = 20
+_CLOCK_BELIEVED = timedelta(minutes=10)
+_CLOCK_DOUBTED = timedelta(seconds=20)
+"""How long a comparison of the clocks holds, when they agreed and when they did not."""
 
 _OUT_OF_LINE = frozenset(
     {Reason.NODE_GONE, Reason.EXPIRED, Reason.NOT_OPEN, Reason.PARKED, Reason.BACKOFF, Reason.NODE_BUSY}
@@ -43,6 +61,22 @@ def _behind(place: int) -> Waiting:
 
 def _own_end(planned: PlannedNode) -> str:
     return f".{layout.own_end(planned.rank)}"
+
+
+def _rests_on_the_clock(answer: Admission) -> bool:
+    """Whether the answer would be another one by another clock: nobody asks ZooKeeper for the time for nothing."""
+    return isinstance(answer, Admitted) or answer.reason in (Reason.CLOCK, Reason.WINDOW)
+
+
+def _measured_long_ago(entry: Record, now: datetime) -> bool:
+    """Whether our clock is to be compared with the tree's again, before a window rests on it.
+
+    Also when it has jumped since: then the time of the last comparison seems long ago, or still to come.
+    """
+    at, off = layout.entry_time(entry), layout.clock_off(entry)
+    if at is None or off is None:
+        return True
+    return abs(now - at) > (_CLOCK_BELIEVED if abs(off) <= CLOCK_TOLERANCE else _CLOCK_DOUBTED)
 
 
 class Line(Passing):
@@ -126,11 +160,12 @@ class Line(Passing):
             return alone
         entry = self._standing_at(task, names, control)
         if entry is None or found_progress is None:
-            self._join(plan, planned, known, control, found_ctl.stat.version, names)
+            self._join(plan, planned, known, control, found_ctl.stat.version, names, now)
             return None
-        place = self._place(plan, planned, reads, names, entry, wake)
-        if place is None:
+        standing = self._place(plan, planned, reads, names, entry, wake)
+        if standing is None:
             return None
+        place, mine = standing
         if place == 1:
             # Whoever is the head next looks around: what it will ask then, it asks in the same breath.
             self._soon[task] = survey_reads(planned, self.record, wake)
@@ -139,16 +174,27 @@ class Line(Passing):
         around = survey(reads, plan, planned, self.record, now, wake=None if place else wake, known=self.known)
         self._foresight.remember(task, reads)
         seen = snapshot_of(
-            plan, planned, control=control, record=self.record, progress=progress_now, place=place, around=around
+            plan,
+            planned,
+            control=control,
+            record=self.record,
+            progress=progress_now,
+            place=place,
+            around=around,
+            entry=mine,
         )
         if entry.rpartition("/")[2].startswith("0") and not self._keeps_one(around):
             # It went first for a slot that it keeps no more: a person released it. Now it would only be in the way.
-            self._join(plan, planned, known, control, found_ctl.stat.version, names)
+            self._join(plan, planned, known, control, found_ctl.stat.version, names, now)
             return None
         answer = admit(seen, now)
         if not place and self._queue_up(plan, planned, around, answer, found_ctl.stat.version):
             return None
         passes = self._may_pass(seen, around, answer, now)
+        by_the_clock = plan.window is not None and (passes or _rests_on_the_clock(answer))
+        if by_the_clock and _measured_long_ago(mine, now):
+            self._join(plan, planned, known, control, found_ctl.stat.version, names, now, anew=True)
+            return None
         if isinstance(answer, Waiting) and not passes:
             return _behind(place) if place else answer
         return Ready(
@@ -164,19 +210,20 @@ class Line(Passing):
 
     def _place(
         self, plan: Plan, planned: PlannedNode, reads: Reads, names: Names, entry: str, wake: Wake
-    ) -> int | None:
-        """How many stand before `entry`, with watches on what changes that; None: it changed meanwhile."""
+    ) -> tuple[int, Record] | None:
+        """How many stand before `entry`, and what it holds, watched; None: it changed meanwhile."""
         lane = layout.line(plan.task.task_id, planned.lane)
         place = names.names.index(entry.rpartition("/")[2])
-        watched = [Exists(entry, wake)]
+        watched: list[Read] = [Get(entry, wake)]
         if place:
             watched.append(Exists(f"{lane}/{names.names[place - 1]}", wake))
         if place > plan.cap:
             # When that one goes, no more than one wave stands before us: the time to get ready. Nobody else tells.
             watched.append(Exists(f"{lane}/{names.names[place - plan.cap]}", wake))
-        there = all(reads.read(*watched))
+        found, *others = reads.read(*watched)
         self._foresight.remember(plan.task.task_id, reads)
-        return place if there else None
+        mine = as_record(found)
+        return None if mine is None or not all(others) else (place, mine)
 
     def leave(self, task: TaskId, seen: Sequence[str] = ()) -> None:
         """Leave the line of `task`. Idempotent. An entry that cannot be deleted now is met again by the next look.
@@ -218,8 +265,14 @@ class Line(Passing):
         control: TaskControl,
         ctl_version: int,
         names: Names,
+        now: datetime,
+        *,
+        anew: bool = False,
     ) -> None:
-        """JOIN: one commit, carrying the node's version, so that it cannot be applied after our take or end."""
+        """JOIN: one commit, carrying the node's version, so that it cannot be applied after our take or end.
+
+        `anew`: also in the place of an entry of our own, whose time is to be measured again.
+        """
         task = plan.task.task_id
         lane = layout.line(task, planned.lane)
         name = layout.entry_name(
@@ -235,10 +288,11 @@ class Line(Passing):
         others = [f"{lane}/{other}" for other in names.names if other.endswith(_own_end(planned)) and other != name]
         ops += [Delete(other) for other in others]
         there = self.tree.get(path) if name in names.names else None
-        if there is not None and there.stat.owner != self._session:
+        stands = there is not None and there.stat.owner == self._session and not anew
+        if there is not None and not stands:
             ops.append(Delete(path, there.stat.version))  # of an earlier session of this node, not yet expired
-        if there is None or there.stat.owner != self._session:
-            ops.append(Create(path, self.node.encode(), ephemeral=True))
+        if not stands:
+            ops.append(Create(path, layout.entry_data(self.node, now if plan.window else None), ephemeral=True))
         self._entries[path] = task  # before the answer: if it is lost, the take deletes the entry all the same
         try:
             done = self.tree.commit(ops)

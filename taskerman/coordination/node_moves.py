@@ -8,12 +8,14 @@ from datetime import datetime
 from taskerman.coordination import layout
 from taskerman.coordination.incarnation import Started
 from taskerman.coordination.line import Ended, Left, Line, Over, Ready, Standing
+from taskerman.coordination.snapshot import ClusterRead
 from taskerman.model.assignment import ProgressState
 from taskerman.model.attempt import Attempt
 from taskerman.model.ids import TaskId, attempt_takes
 from taskerman.model.outcome import DeadLetterState
 from taskerman.model.plan import Plan
 from taskerman.model.slot import SlotNote
+from taskerman.policy.breaker import claimed
 from taskerman.ports.tree import Check, Create, Delete, Op, Refusal, Refused, Set
 
 __all__ = ["Ended", "Left", "NodeMoves", "Over", "Ready", "Standing", "Started", "Taken"]
@@ -24,6 +26,14 @@ class Taken:
     """The slots are held."""
 
     attempt: Attempt
+
+
+def _claim(read: ClusterRead, attempt: Attempt) -> Op:
+    """Nothing of the cluster has changed; and if its breaker is open, this is the one attempt that tries."""
+    path, record = layout.cluster(read.name), claimed(read.seen.record, attempt.id)
+    if record is read.seen.record:
+        return Check(path, read.record_version)
+    return Set(path, record.to_json(), read.record_version)
 
 
 class NodeMoves(Line):
@@ -92,7 +102,7 @@ class NodeMoves(Line):
         note = SlotNote(task=seen.task, attempt=attempt.id, at=now)
         ops: list[Op] = [
             Check(layout.CONTROL, around.control_version),
-            *(Check(layout.cluster(read.name), read.record_version) for read in around.clusters if read.name in scopes),
+            *(_claim(read, attempt) for read in around.clusters if read.name in scopes),
             Check(layout.control(seen.task), ready.ctl_version),
             Set(layout.node(self.node), record.to_json(), ready.node_version),
             Set(layout.progress(seen.task, self.node), progress.to_json(), ready.progress_version),

@@ -7,6 +7,7 @@ been taken before is read after the change, and named in the acknowledgement.
 from __future__ import annotations
 
 from taskerman.coordination.belonging import AcceptVerbs
+from taskerman.coordination.breakers import BreakerVerbs
 from taskerman.coordination.holds import HoldVerbs
 from taskerman.coordination.letters import LetterVerbs
 from taskerman.coordination.scopes import ScopeVerbs
@@ -17,7 +18,7 @@ from taskerman.coordination.verbs import Clock
 __all__ = ["Clock", "OperatorMoves", "Released"]
 
 
-class OperatorMoves(HoldVerbs, TaskVerbs, LetterVerbs, SlotVerbs, ScopeVerbs, AcceptVerbs):
+class OperatorMoves(HoldVerbs, TaskVerbs, LetterVerbs, SlotVerbs, ScopeVerbs, BreakerVerbs, AcceptVerbs):
     """What a person does to the tree, as `by`. Keeps nothing; each verb may be repeated after an error.
 
     All raise `CoordinationUnavailable`, `RefusedByState` (nothing was changed), `NotFound`.

@@ -6,7 +6,7 @@ rests on it reads again, in its own transaction.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -19,6 +19,7 @@ from taskerman.coordination.snapshot import as_names, as_record
 from taskerman.errors import TaskUnknown
 from taskerman.model.assignment import Progress
 from taskerman.model.attempt import NodeRecord
+from taskerman.model.breaker import ClusterRecord
 from taskerman.model.hold import Control
 from taskerman.model.ids import ClusterName, NodeId, ScopeName, TaskId, is_cluster
 from taskerman.model.outcome import DeadLetterState, End
@@ -32,6 +33,7 @@ __all__ = [
     "SeenAssignment",
     "SeenScope",
     "SeenTask",
+    "clusters",
     "installation",
     "named_scopes",
     "node_records",
@@ -82,6 +84,17 @@ def installation(tree: Tree) -> Control:
     control, reports = map(as_record, tree.read(Get(layout.CONTROL), Get(layout.STRANGERS)))
     found, stopped = layout.check_layout(control), layout.strangers(reports).stopped
     return found if stopped is None else found.model_copy(update={"holds": (stopped, *found.holds)})
+
+
+def clusters(tree: Tree) -> Mapping[ClusterName, ClusterRecord]:
+    """The record of every cluster that a task was ever planned for."""
+    names = _names(tree, layout.CLUSTERS)
+    records = get_each(tree, [layout.cluster(name) for name in names])
+    return {
+        name: layout.decode(ClusterRecord, record, layout.cluster(name))
+        for name, record in zip(names, records, strict=True)
+        if record is not None
+    }
 
 
 def open_tasks(tree: Tree) -> Sequence[tuple[ClusterName, OpenTask]]:

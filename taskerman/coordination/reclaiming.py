@@ -11,6 +11,7 @@ from datetime import datetime
 from enum import Enum, auto
 
 from taskerman.coordination import layout
+from taskerman.coordination.breakers import without_probe
 from taskerman.coordination.janitor_record import Declared, janitor_record
 from taskerman.coordination.plans import read_plan
 from taskerman.coordination.snapshot import as_names, as_record
@@ -160,6 +161,7 @@ def _lose(tree: Tree, attempt: Attempt, proof: Proof, at: datetime) -> list[Op]:
         Create(layout.end(task, node), end.to_json()),
         Delete(layout.progress(task, node), found_progress.stat.version),
         Set(layout.control(task), after.to_json(), found_ctl.stat.version),
+        *without_probe(tree, attempt),
     ]
 
 

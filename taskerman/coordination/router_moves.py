@@ -14,9 +14,10 @@ from taskerman.coordination.answers import open_entries
 from taskerman.coordination.belonging import InstallationGuard
 from taskerman.coordination.plans import read_plan
 from taskerman.errors import AnswerUnknown, Bug, ScopeUnknown, TaskExists
+from taskerman.model.breaker import ClusterRecord
 from taskerman.model.hold import Control
 from taskerman.model.ids import ClusterName, NodeId, TaskId
-from taskerman.model.plan import ClusterRecord, OpenTask, Plan, Refusal, Tombstone
+from taskerman.model.plan import OpenTask, Plan, Refusal, Tombstone
 from taskerman.model.slot import ScopeRecord
 from taskerman.model.task import TaskControl, TaskDocument, TaskState
 from taskerman.policy.guards import SizeGuard, suspicion

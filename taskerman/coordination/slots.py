@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from taskerman.coordination import layout
+from taskerman.coordination.breakers import without_probe
 from taskerman.coordination.snapshot import as_names
 from taskerman.coordination.verbs import Verbs
 from taskerman.errors import NodeActing, RefusedByState
@@ -94,17 +95,12 @@ class SlotVerbs(Verbs):
         ops: list[Op] = [
             Create(layout.end(task, node), end.to_json()),
             Set(layout.control(task), after.to_json(), version),
-            # the cluster's record, so that takes of other tasks in flight look again
-            *(op for cluster in attempt.clusters for op in self._touch_cluster(cluster)),
+            *without_probe(self._tree, attempt),
         ]
         progress = self._tree.get(layout.progress(task, node))
         if progress is not None:
             ops.append(Delete(layout.progress(task, node), progress.stat.version))
         return ops
-
-    def _touch_cluster(self, cluster: str) -> list[Op]:
-        record = self._tree.get(layout.cluster(cluster))
-        return [] if record is None else [Set(layout.cluster(cluster), record.data, record.stat.version)]
 
     def _slots_of(self, node: NodeId) -> list[str]:
         scopes = as_names(self._tree.read(Children(layout.SCOPES))[0])

@@ -17,10 +17,11 @@ from taskerman.coordination.scopes import NOT_THERE, ScopeRead, read_scopes
 from taskerman.errors import TaskUnknown
 from taskerman.model.assignment import Progress
 from taskerman.model.attempt import NodeRecord
+from taskerman.model.breaker import ClusterRecord
 from taskerman.model.hold import Hold
 from taskerman.model.ids import ClusterName, NodeId, is_cluster
 from taskerman.model.outcome import End, Outcome
-from taskerman.model.plan import ClusterRecord, Plan, PlannedNode
+from taskerman.model.plan import Plan, PlannedNode
 from taskerman.model.task import TaskControl
 from taskerman.policy.admission import ClusterSeen, LaneAhead, Snapshot
 from taskerman.ports.tree import Children, Get, Names, Read, Reader, Record, Wake
@@ -151,9 +152,11 @@ def snapshot_of(
     progress: Progress,
     place: int | None,
     around: Around | None = None,
+    entry: Record | None = None,
     ended: Outcome | None = None,
 ) -> Snapshot:
-    """What admission decides on, from what was read. Without `around` nothing stands around it."""
+    """What admission decides on, from what was read. Without `around` nothing stands around it. `entry`: the node's in
+    its line."""
     task = plan.task
     return Snapshot(
         task=task.task_id,
@@ -175,6 +178,8 @@ def snapshot_of(
         place=place,
         ahead=around.ahead if around else (),
         ended=ended,
+        window=plan.window,
+        clock_off=layout.clock_off(entry) if entry else None,
     )
 
 
@@ -202,6 +207,10 @@ def read_snapshot(tree: Reader, plan: Plan, node: NodeId, now: datetime) -> Snap
     found_progress, found_record, names = as_record(progress), as_record(found), as_names(line)
     entries = names.names if names else ()
     own = f".{layout.own_end(planned.rank)}"
+    place = next((i for i, name in enumerate(entries) if name.endswith(own)), None)
+    # Only where a window depends on it: the entry tells how the node's clock goes.
+    timed = plan.window is not None and place is not None
+    entry = tree.get(f"{layout.line(task, planned.lane)}/{entries[place or 0]}") if timed else None
     record = layout.decode(NodeRecord, found_record, layout.node(node)) if found_record else NodeRecord()
     return snapshot_of(
         plan,
@@ -211,7 +220,8 @@ def read_snapshot(tree: Reader, plan: Plan, node: NodeId, now: datetime) -> Snap
         progress=(
             layout.decode(Progress, found_progress, layout.progress(task, node)) if found_progress else Progress()
         ),
-        place=next((i for i, name in enumerate(entries) if name.endswith(own)), None),
+        place=place,
         around=survey(tree, plan, planned, record, now),
+        entry=entry,
         ended=layout.decode(End, found_end, layout.end(task, node)).outcome if found_end else None,
     )

@@ -9,8 +9,8 @@ from taskerman.coordination.snapshot import as_names
 from taskerman.coordination.sweeping import sweep
 from taskerman.coordination.verbs import Verbs
 from taskerman.errors import RefusedByState, TaskEnded
+from taskerman.model.breaker import ClusterRecord
 from taskerman.model.ids import NodeId, TaskId
-from taskerman.model.plan import ClusterRecord
 from taskerman.model.task import TaskControl, TaskState
 from taskerman.ports.tree import Check, Children, Op, Set
 

@@ -22,6 +22,7 @@ __all__ = [
     "ScopeName",
     "TaskId",
     "attempt_id",
+    "attempt_node",
     "attempt_takes",
     "draw_task_id",
     "is_cluster",
@@ -54,6 +55,11 @@ def draw_task_id() -> TaskId:
 def attempt_id(task: TaskId, node: NodeId, takes: int) -> AttemptId:
     """`<task>.<node>.<takes>`; every take of a node raises `takes`, which never goes back: ids never repeat."""
     return f"{task}.{node}.{takes}"
+
+
+def attempt_node(attempt: AttemptId) -> NodeId:
+    """The node in an attempt's id."""
+    return attempt.split(".")[1]
 
 
 def attempt_takes(attempt: AttemptId) -> int:

@@ -13,11 +13,11 @@ from taskerman.errors import Bug
 from taskerman.model.base import Noun, Timestamp
 from taskerman.model.ids import ClusterName, NodeId, Owner, ScopeName, TaskId, is_cluster
 from taskerman.model.task import TaskDocument
+from taskerman.model.window import WindowArgs
 
 __all__ = [
     "LANE",
     "Accepted",
-    "ClusterRecord",
     "Lane",
     "OpenTask",
     "Plan",
@@ -95,8 +95,15 @@ class Plan(Noun):
             cap=self.cap,
             max_failures=task.taskerman_params.failure_args.max_failures,
             exclusive=task.taskerman_params.lease_args.exclusive,
+            window=self.window,
             lanes=tuple(Lane(name=name, scopes=lanes[name]) for name in sorted(lanes)),
         )
+
+    @property
+    def window(self) -> WindowArgs | None:
+        """When its nodes may start, if that is not at any time."""
+        window = self.task.taskerman_params.window_args
+        return None if window.always else window
 
     @property
     def clusters(self) -> tuple[ClusterName, ...]:
@@ -174,6 +181,7 @@ class OpenTask(Noun):
     cap: int
     max_failures: int
     exclusive: bool = False
+    window: WindowArgs | None = None
     lanes: tuple[Lane, ...] = ()
 
     def lanes_in(self, cluster: ClusterName) -> tuple[Lane, ...]:
@@ -196,17 +204,6 @@ class ScopePlace(Noun):
     def of(self) -> tuple[TaskId, str]:
         """Whose place it is."""
         return self.header.task, self.lane
-
-
-class ClusterRecord(Noun):
-    """`/clusters/<c>`: checked by every take of the cluster.
-
-    `size`: how many nodes it had when that was last believed: by a plan that nobody had to look at, or by the person
-    who looked. None: nothing was planned for it yet.
-    """
-
-    v: Literal[1] = 1
-    size: int | None = None
 
 
 class Refusal(Noun):

@@ -19,6 +19,7 @@ from taskerman.errors import (
 )
 from taskerman.model.base import Noun, Timestamp, parse_json_object
 from taskerman.model.ids import ActionName, ClusterName, DiscoveryName, NodeId, Owner, ScopeName, TaskId
+from taskerman.model.window import WindowArgs
 
 __all__ = [
     "MAX_DOCUMENT_BYTES",
@@ -114,6 +115,7 @@ class TaskermanParams(Noun):
     lease_args: LeaseArgs = LeaseArgs()
     timeout_args: TimeoutArgs = TimeoutArgs()
     failure_args: FailureArgs = FailureArgs()
+    window_args: WindowArgs = WindowArgs()
 
 
 class TaskDocument(Noun):

@@ -13,17 +13,20 @@ around before it stands in the line, and `explain`, which does, give the same an
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from taskerman.model.assignment import Progress
 from taskerman.model.attempt import NodeRecord
+from taskerman.model.breaker import ClusterRecord
 from taskerman.model.hold import Hold
 from taskerman.model.ids import ClusterName, NodeId, Owner, ScopeName, TaskId
 from taskerman.model.outcome import Outcome
-from taskerman.model.plan import LANE, ClusterRecord
+from taskerman.model.plan import LANE
 from taskerman.model.slot import Slot
 from taskerman.model.task import TaskControl, TaskState
+from taskerman.model.window import WindowArgs
+from taskerman.policy import breaker, windows
 
 __all__ = [
     "COURTESY",
@@ -53,8 +56,11 @@ class Reason(StrEnum):
     PARKED = "parked"
     HOLD = "hold"
     CLUSTER_WAITS = "cluster_waits"
+    BREAKER = "breaker"
     KEPT_SLOT = "kept_slot"
     BUDGET = "budget"
+    CLOCK = "clock"
+    WINDOW = "window"
     BACKOFF = "backoff"
     NODE_BUSY = "node_busy"
     REVOKED = "revoked"
@@ -144,7 +150,8 @@ class Snapshot:
 
     `cluster`: the task's own. `clusters`: all in which the node takes a slot; what is asked of a cluster is asked of
     each. `scopes`: the named ones. `lane`: the node's in its task. `place`: how many stand before the node in its lane;
-    None = it does not stand in it. `ahead`: the lanes that go before, in their order.
+    None = it does not stand in it. `ahead`: the lanes that go before, in their order. `window`: when it may start, if
+    not at any time. `clock_off`: how far its node's clock is ahead of the tree's, where a window depends on it.
     """
 
     task: TaskId
@@ -166,6 +173,8 @@ class Snapshot:
     place: int | None = 0
     ahead: tuple[LaneAhead, ...] = ()
     ended: Outcome | None = None
+    window: WindowArgs | None = None
+    clock_off: timedelta | None = None
 
     def others(self, slots: tuple[Slot, ...]) -> tuple[Slot, ...]:
         """The slots of other nodes: a node's own kept slot is inherited, it never stands in its own way."""
@@ -203,8 +212,10 @@ def admit(snapshot: Snapshot, now: datetime, *, courtesy: bool = True) -> Admiss
 
 def gate(s: Snapshot, now: datetime) -> Waiting | None:
     """What forbids the task to act on this node, whoever's turn it is: a lane whose gate is shut lets others pass."""
-    if (stopped := _stopped(s)) is not None:
-        return stopped
+    return _stopped(s) or _objected(s, now) or _unwell(s, now) or _shut(s, now)
+
+
+def _objected(s: Snapshot, now: datetime) -> Waiting | None:
     for hold in s.holding():
         return Waiting(Reason.HOLD, f"Hold {hold.id} stands on {hold.on}, by {hold.by}: {hold.why}.", until=hold.until)
     if s.control.wait_until is not None and now < s.control.wait_until:
@@ -213,6 +224,13 @@ def gate(s: Snapshot, now: datetime) -> Waiting | None:
             f"A pre-check asked the whole cluster to wait{': ' + s.control.why if s.control.why else ''}.",
             until=s.control.wait_until,
         )
+    return None
+
+
+def _unwell(s: Snapshot, now: datetime) -> Waiting | None:
+    for cluster in s.clusters:
+        if (shut := breaker.objection(cluster.name, cluster.record, now)) is not None:
+            return Waiting(Reason.BREAKER, shut[0], until=shut[1])
     for cluster in s.clusters:
         for slot in s.others(cluster.slots):
             if slot.state.kept:
@@ -236,6 +254,15 @@ def _undeclared(s: Snapshot) -> Waiting | None:
         if scope.capacity is None and not any(slot.node == s.node for slot in scope.slots):
             return Waiting(Reason.SCOPE_UNKNOWN, f"Nobody declared the capacity of scope {scope.name}.")
     return None
+
+
+def _shut(s: Snapshot, now: datetime) -> Waiting | None:
+    if s.window is None:
+        return None
+    if (wrong := windows.clock_objection(s.node, s.clock_off)) is not None:
+        return Waiting(Reason.CLOCK, wrong)
+    shut = windows.objection(s.window, now)
+    return None if shut is None else Waiting(Reason.WINDOW, shut[0], until=shut[1])
 
 
 def _stopped(s: Snapshot) -> Waiting | None:

@@ -10,6 +10,8 @@ from taskerman.errors import ClusterEmpty, DocumentFieldInvalid, NodeUnknown
 from taskerman.model.cluster import Node
 from taskerman.model.plan import Accepted, Plan, PlannedNode
 from taskerman.model.task import TaskDocument
+from taskerman.model.window import WindowArgs
+from taskerman.policy.windows import next_opening
 
 __all__ = ["NOT_AFTER", "choose", "deadline", "make_plan"]
 
@@ -68,6 +70,8 @@ def make_plan(
     a lane.
     Raises `ClusterEmpty`, `NodeUnknown`, `DocumentFieldInvalid`.
     """
+    not_after = deadline(task, sent_at)
+    _refuse_what_never_opens(task.taskerman_params.window_args, now, not_after)
     nodes = choose(task, discovered, registered=registered)
     known = {node.id for node in discovered}
     size = None if task.nodes else len(known)
@@ -81,7 +85,7 @@ def make_plan(
     return Plan(
         doc=dict(received),
         hash=digest,
-        accepted=Accepted(at=now, not_after=deadline(task, sent_at), discovered=size),
+        accepted=Accepted(at=now, not_after=not_after, discovered=size),
         cap=concurrency,
         nodes=tuple(
             PlannedNode(
@@ -101,3 +105,15 @@ def _scopes(task: TaskDocument, node: Node) -> tuple[str, ...]:
     named = task.taskerman_params.lease_args.scope
     others = sorted(set(node.clusters) - {task.cluster_name})
     return (task.cluster_name, *others, *([] if named is None else [named]))
+
+
+def _refuse_what_never_opens(window: WindowArgs, now: datetime, not_after: datetime) -> None:
+    """Such a task would wait until it expires, and say nothing until then."""
+    opening = next_opening(window, now)
+    if opening is None or opening >= not_after:
+        when = "never" if opening is None else f"at {opening:%Y-%m-%dT%H:%M:%SZ}"
+        raise DocumentFieldInvalid(
+            "taskerman_params.window_args: no window opens before not_after "
+            f"({not_after:%Y-%m-%dT%H:%M:%SZ}); the next one opens {when}.",
+            next_step="Give it a later not_after, or other windows.",
+        )

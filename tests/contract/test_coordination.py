@@ -156,7 +156,7 @@ class Stage:
         """The nodes in the line, in order."""
         lane = layout.line(task, lane)
         records = [self.tree.get(f"{lane}/{name}") for name in self._names(lane)]
-        return [record.data.decode() for record in records if record is not None]
+        return [layout.entry_node(record) for record in records if record is not None]
 
     def open(self, cluster: str = CLUSTER) -> int:
         """How many tasks are open."""

@@ -12,7 +12,8 @@ from taskerman.coordination.node_moves import Ready
 from taskerman.coordination.operator_moves import OperatorMoves
 from taskerman.coordination.router_moves import Published, RouterMoves
 from taskerman.errors import CoordinationUnavailable, RefusedByState
-from taskerman.model.plan import ClusterRecord, Plan
+from taskerman.model.breaker import ClusterRecord
+from taskerman.model.plan import Plan
 from taskerman.model.task import TaskControl, TaskState
 from taskerman.policy.admission import Reason, Waiting
 from taskerman.ports.tree import Committed, Op, Refused, Set
@@ -26,8 +27,7 @@ __all__ = ["ground", "stage"]
 
 def of_size(stage: Stage, name: str, size: int) -> Plan:
     """A plan on n0 and n1, of a cluster that discovery found so large."""
-    plan = plan_of(name, TaskShape(("n0", "n1")), stage.clock)
-    return plan.model_copy(update={"accepted": plan.accepted.model_copy(update={"discovered": size})})
+    return plan_of(name, TaskShape(("n0", "n1"), size=size), stage.clock)
 
 
 def size(stage: Stage) -> int | None:

@@ -19,11 +19,14 @@ TASKS = ("ta", "tb", "tc")
 BAD = ("failed", "failed_check", "refused", "unsafe", "lost", "deferred", "deferred_cluster", "skipped", "lost_well")
 
 
+WINDOW = {"windows": [{"opens": "12:00", "closes": "12:10"}, {"opens": "12:30", "closes": "24:00"}]}
+
+
 def _shape(r: random.Random) -> TaskShape:
     return TaskShape(
         nodes=tuple(sorted(r.sample(NODES, r.randint(1, len(NODES))))),
         cap=r.randint(1, 3),
-        max_failures=r.randint(0, 1),
+        max_failures=r.choice([0, 0, 1, 6]),
         retry_count=r.randint(0, 2),
         owner=r.choice(["gsi", "dba"]),
         lasts_s=r.choice([600, 7 * 86400, 7 * 86400]),
@@ -32,6 +35,8 @@ def _shape(r: random.Random) -> TaskShape:
         priority=r.choice([5, 5, 5, 2, 8]),
         exclusive=r.random() < 0.2,
         scope=r.choice([None, None, SCOPE]),
+        window=r.choice([None, None, None, WINDOW]),
+        size=r.choice([None, None, 4, 20]),
     )
 
 
@@ -53,11 +58,15 @@ def _person(w: World, r: random.Random) -> Callable[[], None]:
         return lambda: w.verb(lambda p: p.redrive(task, node, "mended"))
     if x < 0.88:
         return lambda: w.verb(lambda p: p.discard(task, node, "never mind"))
-    if x < 0.95:
+    if x < 0.92:
         return lambda: w.verb(lambda p: p.release(node, "mended"))
-    if x < 0.98:
+    if x < 0.95:
         capacity = r.choice([0, 1, 2])
         return lambda: w.verb(lambda p: p.set_capacity(SCOPE, capacity, "as needed"))
+    if x < 0.975:
+        return lambda: w.verb(lambda p: p.approve(task, "looked at it"))
+    if x < 0.98:
+        return lambda: w.verb(lambda p: p.reset_breaker(CLUSTER, "looked at it"))
     return lambda: w.node_is_off(node)
 
 

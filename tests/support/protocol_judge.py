@@ -24,6 +24,7 @@ from taskerman.model.slot import ScopeRecord, Slot, SlotState
 from taskerman.model.task import TaskControl, TaskState
 from taskerman.policy.conclusion import Ending
 from taskerman.ports.tree import Create, Op
+from tests.support.protocol_gates import GateJudge
 
 __all__ = ["Judge", "View", "Violation"]
 
@@ -117,9 +118,13 @@ class Judge:
     generation: Counter[tuple[str, str]] = field(default_factory=Counter)
     failing: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     holding: dict[tuple[str, str], Attempt] = field(default_factory=dict)
+    gates: GateJudge = field(init=False)
     takes: int = 0
     violations: list[str] = field(default_factory=list)
     on_person_freed: Callable[[str], None] = lambda node: None
+
+    def __post_init__(self) -> None:
+        self.gates = GateJudge(self.now)
 
     def see(self, before: View, after: View, ops: Sequence[Op], session: int) -> None:
         """A commit was applied."""
@@ -136,7 +141,7 @@ class Judge:
     def _see(self, before: View, after: View, ops: Sequence[Op], session: int) -> None:
         verb = self._verb(ops)
         touched = {op.path for op in ops} | (after.data.keys() ^ before.data.keys())
-        self._persons(verb)
+        self._persons(verb, before)
         for path in sorted(touched):
             area = path.split("/")[1:]
             if area[0] == "nodes" and len(area) == 2:
@@ -151,18 +156,30 @@ class Judge:
                 self._place(path, after)
             elif area[0] == "scopes" and len(area) == 3 and path in before.data and path not in after.data:
                 self._slot_gone(area[1], Slot.parse(area[2]), before, after, verb)
+        self._unless_none(self.gates.agree(after.data))
         self._whole(after)
+
+    @staticmethod
+    def _unless_none(wrong: str | None) -> None:
+        if wrong is not None:
+            raise Violation(wrong)
 
     @staticmethod
     def _verb(ops: Sequence[Op]) -> AuditEntry | None:
         entries = [audit_entry(op.data) for op in ops if isinstance(op, Create) and op.path == f"{layout.AUDIT}/"]
         return entries[0] if entries else None
 
-    def _persons(self, verb: AuditEntry | None) -> None:
+    def _persons(self, verb: AuditEntry | None, before: View) -> None:
         if verb is None:
             return
         if verb.verb == "resume":
             self.failing[verb.target].clear()
+        if verb.verb == "breaker reset":
+            self.gates.reset(verb.target)
+        if verb.verb == "approve":
+            if before.control(verb.target).state is not TaskState.PARKED:
+                raise Violation(f"S6 {verb.target} was approved, and was not parked")
+            self.gates.approved(before.plans()[verb.target])
         if verb.verb == "redrive":
             task, node = verb.target.split("/")
             self.failing[task].add(node)
@@ -210,6 +227,7 @@ class Judge:
             raise Violation(f"S2 TAKE over the budget: {sorted(failing)} of at most {most}")
         if before.end(task, name) is not None:
             raise Violation("S3 TAKE of an ended assignment")
+        self._unless_none(self.gates.taken(attempt, plan))
         self._room(name, attempt, plan, before, after)
         progress = progress_record(after.data[layout.progress(task, name)])
         if progress.state is not ProgressState.ACTING or progress.attempt != attempt.id:
@@ -266,6 +284,7 @@ class Judge:
             if slots or verb.verb != "release --node-is-off" or end is None or end.outcome is not Outcome.LOST:
                 raise Violation(f"{verb.verb} ended {attempt.id} and left {slots}")
             self.failing[task].add(name)
+            self.gates.ended(attempt, name, None)
             return
         given = self.endings.get(attempt.id)
         if not given:
@@ -276,6 +295,7 @@ class Judge:
             raise Violation(f"{ending.outcome.value} of {attempt.id} left {slots}, not {expected}")
         if end is not None and end.outcome is not ending.outcome:
             raise Violation(f"{attempt.id} ended {ending.outcome.value}, recorded as {end.outcome.value}")
+        self.gates.ended(attempt, name, ending.outcome)
         if ending.outcome.uses_budget:
             self.failing[task].add(name)
         if ending.outcome.well and expected is None:
@@ -300,9 +320,9 @@ class Judge:
         elif was is not None and now is not None and was.model_copy(update={"dead_letter": now.dead_letter}) != now:
             raise Violation(f"S3 the end of {task}/{name} was rewritten")
 
-    @staticmethod
-    def _ctl(task: str, before: View, after: View) -> None:
+    def _ctl(self, task: str, before: View, after: View) -> None:
         if layout.control(task) not in before.data:
+            self._unless_none(self.gates.planned(after.plans()[task], after.control(task).state))
             return
         was, now = before.control(task), after.control(task)
         if was.state is TaskState.CANCELLED and now.state is not TaskState.CANCELLED:
@@ -312,7 +332,7 @@ class Judge:
     def _entry(task: str, path: str, before: View, after: View) -> None:
         if path in before.data and before.owner[path] == after.owner[path]:
             return
-        name = after.data[path].decode()
+        name = after.data[path].decode().partition("~")[0]
         if after.node(name).attempt is not None:
             raise Violation(f"L ghost: {name} joined a line while it acts")
         if after.end(task, name) is not None:

@@ -41,6 +41,7 @@ def finish(w: World) -> None:
         actor = w.actors.get(node)
         if actor is not None and actor.state is not State.OVER:
             w.server.heal(actor.tree)
+            actor.clock_off_s = 0
         w.start(node)
     for _ in range(40):
         _rest(w, nodes)
@@ -80,6 +81,10 @@ def _a_person_helps(w: World) -> bool:
                     break
         left = w.router.unended(plan)
         if not left:
+            continue
+        if control.state is TaskState.PARKED:
+            w.person.approve(task, "the end")
+            helped = True
             continue
         if control.state is TaskState.HALTED:
             w.person.resume(task, "the end")

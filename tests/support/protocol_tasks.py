@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from taskerman.model.base import content_hash
 from taskerman.model.cluster import Node
@@ -42,7 +44,8 @@ ENDINGS: dict[str, Callable[[datetime], Ending]] = {
 
 @dataclass(frozen=True)
 class TaskShape:
-    """What differs between tasks here. `both`: nodes that are of the other cluster too."""
+    """What differs between tasks here. `both`: nodes that are of the other cluster too. `window`: its window_args.
+    `size`: how many nodes discovery found in its cluster; absent: the document named its nodes."""
 
     nodes: tuple[str, ...]
     cap: int = 1
@@ -55,6 +58,8 @@ class TaskShape:
     priority: int = 5
     exclusive: bool = False
     scope: str | None = None
+    window: Mapping[str, Any] | None = None
+    size: int | None = None
 
 
 def plan_of(name: str, shape: TaskShape, now: ManualClock) -> Plan:
@@ -75,18 +80,17 @@ def plan_of(name: str, shape: TaskShape, now: ManualClock) -> Plan:
             },
             "failure_args": {"max_failures": shape.max_failures},
             "workqueue_args": {"retry_count": shape.retry_count},
+            **({"window_args": dict(shape.window)} if shape.window else {}),
         },
         "nodes": list(shape.nodes),
         "not_after": (now.now() + timedelta(seconds=shape.lasts_s)).isoformat(),
     }
-    task = TaskDocument.model_validate(
-        {**document, "nodes": shape.nodes, "not_after": now.now() + timedelta(seconds=shape.lasts_s)}, strict=False
-    )
-    return make_plan(
-        task,
+    plan = make_plan(
+        TaskDocument.model_validate_json(json.dumps(document)),
         document,
         content_hash(document),
         [Node(id=n, clusters=CLUSTERS if n in shape.both else (shape.cluster,)) for n in shape.nodes],
         sent_at=now.now(),
         now=now.now(),
     )
+    return plan.model_copy(update={"accepted": plan.accepted.model_copy(update={"discovered": shape.size})})

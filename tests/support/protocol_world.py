@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import Enum, auto
 
 from taskerman.coordination import layout
@@ -18,7 +19,14 @@ from taskerman.coordination.node_moves import Ended, NodeMoves, Over, Ready
 from taskerman.coordination.operator_moves import OperatorMoves
 from taskerman.coordination.router_moves import RouterMoves
 from taskerman.coordination.snapshot import read_snapshot
-from taskerman.errors import AnswerUnknown, CoordinationUnavailable, Fenced, NotFound, RefusedByState
+from taskerman.errors import (
+    AnswerUnknown,
+    CoordinationUnavailable,
+    DocumentFieldInvalid,
+    Fenced,
+    NotFound,
+    RefusedByState,
+)
 from taskerman.model.attempt import Attempt
 from taskerman.model.outcome import DeadLetterState, Outcome
 from taskerman.model.plan import Plan
@@ -58,6 +66,7 @@ class Actor:
     attempt: Attempt | None = None
     ending: Ending | None = None
     adopt_as: str = "lost"
+    clock_off_s: float = 0
     known: dict[str, Plan] = field(default_factory=dict)
 
 
@@ -148,7 +157,10 @@ class World:
         """A document is accepted."""
         if name in self.plans:
             return
-        plan = self.unpublished.setdefault(name, plan_of(name, shape, self.clock))
+        try:
+            plan = self.unpublished.setdefault(name, plan_of(name, shape, self.clock))
+        except DocumentFieldInvalid:
+            return  # its window does not open before it is over
 
         def publish() -> None:
             try:
@@ -271,6 +283,12 @@ class World:
         if actor is not None and actor.state is not State.OVER:
             self.server.lag(actor.tree)
 
+    def clock_jumps(self, node: str, seconds: float) -> None:
+        """The node's clock is wrong by so much from now on."""
+        actor = self.actors.get(node)
+        if actor is not None:
+            actor.clock_off_s = seconds
+
     def lose_answer(self, who: str, became: LostAnswer) -> None:
         """The next commit of a node, "router" or "person" gets no answer."""
         if who in ("router", "person"):
@@ -320,9 +338,10 @@ class World:
             return
         actor.plan = actor.known[task] = plan
         others = self.server.commits, len(self._armed)
-        now = self.clock.now()
+        now = self.clock.now() + timedelta(seconds=actor.clock_off_s)
         standing = actor.moves.stand(plan, now, lambda: None)
-        if isinstance(standing, Ready | Waiting) and not self._armed and others[1] == 0:
+        in_time = not self._armed and others[1] == 0 and not actor.clock_off_s
+        if isinstance(standing, Ready | Waiting) and in_time:
             self._compare(plan, actor, standing)
         if isinstance(standing, Ready) and take:
             actor.ready = standing

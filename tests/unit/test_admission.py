@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from taskerman.model.assignment import Progress
 from taskerman.model.attempt import Attempt, NodeRecord
+from taskerman.model.breaker import ClusterRecord, RecentFailure
 from taskerman.model.hold import Hold
 from taskerman.model.outcome import Outcome
 from taskerman.model.slot import Slot, SlotState
 from taskerman.model.task import FailureMark, TaskControl, TaskState
+from taskerman.model.window import Blackout, WeeklyWindow, WindowArgs
 from taskerman.policy.admission import (
     Admitted,
     ClusterSeen,
@@ -64,6 +66,8 @@ FREE = Snapshot(
 ATTEMPT = Attempt(id="other.n0.1", task="other", cluster=CLUSTER, k=1, cap=1, scopes=(CLUSTER,))
 SHUT = Waiting(Reason.HOLD, "a hold")
 
+SHUT_WINDOW = WindowArgs(windows=(WeeklyWindow(opens="22:00", closes="04:00"),))
+
 IN_ORDER: list[tuple[Reason, dict[str, object], datetime | None]] = [
     (Reason.ENDED, {"ended": Outcome.SUCCEEDED}, None),
     (Reason.NODE_GONE, {"record": NodeRecord(gone=True)}, None),
@@ -75,9 +79,12 @@ IN_ORDER: list[tuple[Reason, dict[str, object], datetime | None]] = [
     (Reason.BACKOFF, {"progress": Progress(next_at=LATER)}, LATER),
     (Reason.HOLD, {"holds": (hold("*"),)}, None),
     (Reason.CLUSTER_WAITS, {"control": TaskControl(wait_until=LATER)}, LATER),
+    (Reason.BREAKER, {"clusters": (ClusterSeen(CLUSTER, record=ClusterRecord(open_until=LATER)),)}, LATER),
     (Reason.KEPT_SLOT, {"clusters": clusters(slot("n1", 5, SlotState.LOST))}, None),
     (Reason.BUDGET, {"control": TaskControl(failed={"n1": FailureMark.RETRYING})}, None),
     (Reason.SCOPE_UNKNOWN, {"scopes": (ScopeSeen("S", None),)}, None),
+    (Reason.CLOCK, {"window": SHUT_WINDOW, "clock_off": timedelta(seconds=31)}, None),
+    (Reason.WINDOW, {"window": SHUT_WINDOW, "clock_off": timedelta(seconds=-30)}, NOW + timedelta(hours=10)),
     (Reason.OLDER_TASK, {"ahead": (LaneAhead("older", "n7", None),)}, None),
     (Reason.NOT_IN_LINE, {"place": None}, None),
     (Reason.PLACE, {"place": 2}, None),
@@ -249,3 +256,62 @@ def test_no_promise_of_anybody_is_broken_by_an_admission(cap: int, caps: list[in
     said = admit(replace(FREE, cap=cap, clusters=clusters(*slots)), NOW)
     fits = len(caps) + 1 <= min([cap, *caps])
     assert isinstance(said, Admitted) is fits
+
+
+# --- breaker, window, clock --------------------------------------------------------------------------------
+
+
+def with_breaker(**fields: object) -> Snapshot:
+    """FREE, in a cluster in which these failed."""
+    recent = tuple(
+        RecentFailure(task="t", node=node, outcome=Outcome.FAILED, at=NOW) for node in ("n1", "n2", "n3", "n4")
+    )
+    record = ClusterRecord(recent=recent, **fields)  # type: ignore[arg-type]
+    return replace(FREE, clusters=(ClusterSeen(CLUSTER, record=record),))
+
+
+def test_an_open_breaker_names_the_failures_and_when_one_may_try() -> None:
+    said = admit(with_breaker(open_until=LATER), NOW)
+    text = f"The breaker of {CLUSTER} is open: 4 failures in a row (n2, n3, n4)."
+    assert said == Waiting(Reason.BREAKER, text, until=LATER)
+
+
+def test_after_the_cool_down_one_may_try_and_everybody_else_waits_for_it_without_a_time() -> None:
+    assert admit(with_breaker(open_until=NOW), NOW) == Admitted()
+    said = admit(with_breaker(open_until=NOW, probe="other.n9.4"), NOW)
+    assert isinstance(said, Waiting)
+    assert (said.reason, said.until) == (Reason.BREAKER, None)
+    assert said.text.endswith("and n9 tries first.")
+
+
+def test_the_breaker_of_any_cluster_of_the_node_counts() -> None:
+    second = ClusterSeen("demo:other", record=ClusterRecord(open_until=LATER))
+    said = admit(replace(FREE, clusters=(ClusterSeen(CLUSTER), second)), NOW)
+    assert isinstance(said, Waiting)
+    assert "demo:other" in said.text
+
+
+def test_failures_that_did_not_open_it_stop_nobody() -> None:
+    assert admit(with_breaker(), NOW) == Admitted()
+
+
+def test_an_open_window_admits_and_a_blackout_says_its_reason() -> None:
+    open_now = WindowArgs(windows=(WeeklyWindow(opens="11:00", closes="13:00"),))
+    assert admit(replace(FREE, window=open_now), NOW) == Admitted()
+    blackout = Blackout(begins=NOW, ends=LATER, why="the sale.")
+    said = admit(replace(FREE, window=WindowArgs(blackouts=(blackout,))), NOW)
+    assert said == Waiting(Reason.WINDOW, "A blackout lasts until 2026-01-01T12:05:00Z: the sale.", until=LATER)
+
+
+@pytest.mark.parametrize(("seconds", "says"), [(45, "45 s ahead of ZooKeeper's"), (-3600, "3600 s behind ZooKeeper's")])
+def test_a_clock_that_is_off_is_named_also_while_its_window_seems_open(seconds: int, says: str) -> None:
+    open_now = WindowArgs(windows=(WeeklyWindow(opens="11:00", closes="13:00"),))
+    said = admit(replace(FREE, window=open_now, clock_off=timedelta(seconds=seconds)), NOW)
+    assert isinstance(said, Waiting)
+    assert said.reason is Reason.CLOCK
+    assert says in said.text
+    assert "n0" in said.text
+
+
+def test_a_clock_that_is_off_stops_nothing_that_has_no_window() -> None:
+    assert admit(replace(FREE, clock_off=timedelta(hours=1)), NOW) == Admitted()

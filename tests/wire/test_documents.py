@@ -15,10 +15,11 @@ from taskerman.model.assignment import Doorbell, Progress
 from taskerman.model.attempt import NodeRecord, Result
 from taskerman.model.audit import AuditEntry
 from taskerman.model.base import Noun, content_hash
+from taskerman.model.breaker import ClusterRecord
 from taskerman.model.hold import Control
 from taskerman.model.installation import Stranger, Strangers
 from taskerman.model.outcome import DeadLetter, End
-from taskerman.model.plan import ClusterRecord, OpenTask, Plan, Tombstone
+from taskerman.model.plan import OpenTask, Plan, Tombstone
 from taskerman.model.slot import ScopeRecord, Slot, SlotNote, SlotState
 from taskerman.model.task import TaskControl, parse_task_document
 

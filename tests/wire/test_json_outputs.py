@@ -123,6 +123,14 @@ def test_the_json_of_what_is_shared(shared: CommandLine, name: str) -> None:
     check_golden(f"cli/{name}", printed(shared, *SHARED[name]))
 
 
+def test_the_json_of_a_breaker_and_of_its_reset(taskerman: CommandLine) -> None:
+    """The unsafe end of i-2 is one failure in a row, and its kept slot stops the cluster."""
+    check_golden("cli/breaker-show", printed(taskerman, "breaker", "show"))
+    check_golden("cli/breaker-reset", printed(taskerman, "breaker", "reset", "demo:web", "--why", "it was the mirror"))
+    refused = taskerman("breaker", "reset", "demo:web", "--why", "again", "--json")
+    assert refused.code == 4
+
+
 def test_the_json_of_an_error(taskerman: CommandLine) -> None:
     answer = taskerman("resume", "t-2", "--json")
     assert answer.out == ""
