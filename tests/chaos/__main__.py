@@ -22,7 +22,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of everything that is drawn")
     parser.add_argument("--minutes", type=float, default=2.0, help="how long things go wrong")
     parser.add_argument("--every", type=float, default=2.0, help="seconds between two faults, on average")
-    parser.add_argument("--clusters", default="alpha=5,beta=4", help="name=nodes,...")
+    parser.add_argument(
+        "--clusters", default="alpha=4,beta=4,alpha+beta=1", help="name=nodes,...; of two: name+name=nodes"
+    )
     parser.add_argument("--plan", type=Path, help="replay this plan instead of drawing one")
     parser.add_argument("--folder", type=Path, help="keep everything there; else it is kept when a promise was broken")
     parser.add_argument("--breakage", default="", choices=["", "cap", "holds", "letters"], help="to see the judge cry")
@@ -50,7 +52,10 @@ def _run(asked: argparse.Namespace) -> int:
         else draw(asked.seed, length_s, every_s=asked.every, has_cell=in_a_cell, can_reclaim=can_reclaim)
     )
     write(folder / "plan.jsonl", plan)
-    clusters = {f"chaos:{name}": int(size) for name, size in (part.split("=") for part in asked.clusters.split(","))}
+    clusters = {
+        " ".join(f"chaos:{name}" for name in names.split("+")): int(size)
+        for names, size in (part.split("=") for part in asked.clusters.split(","))
+    }
     print(f"seed {asked.seed}, {asked.minutes:g} minutes, {len(plan)} things planned: {folder}/plan.jsonl", flush=True)
     if not in_a_cell:
         print("not checked here: partitions and full disks (they need root and namespaces)", flush=True)

@@ -59,11 +59,12 @@ def audit(history: History) -> Iterator[Violation]:
 
 def _take(change: Change, tree: _Tree) -> Iterator[Violation]:
     """The transaction that creates a slot of an acting node: everything must allow it at that moment."""
-    made = [step for step in change.steps if step.do == "create" and step.path.endswith("~acting")]
-    for step in made:
+    for step in change.steps:
+        if step.do != "create" or not step.path.startswith("/scopes/") or step.path.split("~")[2:3] != ["acting"]:
+            continue
         parent, _, name = step.path.rpartition("/")
         scope = parent.removeprefix("/scopes/")
-        node, cap, _ = name.split("~")
+        node, cap, _, *alone = name.split("~")
         note = json.loads(step.data)
         who = f"{note['attempt']} (transaction {change.zxid:#x})"
         others = [other.split("~") for other in sorted(tree.names[parent]) if other.split("~")[0] != node]
@@ -75,13 +76,16 @@ def _take(change: Change, tree: _Tree) -> Iterator[Violation]:
             continue
         if kept:
             yield Violation(1, f"{who} took a slot of {scope} while {kept[0][0]} kept one ({kept[0][2]})")
+        task = note["task"]
+        if any(other[3:] not in ([], [task]) or (alone and other[3:] != [task]) for other in others):
+            yield Violation(1, f"{who} took a slot of {scope} beside another task, and one of them is exclusive")
         allowed = min([int(cap), *(int(other[1]) for other in others)])
         if len(others) + 1 > allowed:
             yield Violation(1, f"{who} took a slot of {scope}: {len(others) + 1} of {allowed}")
-        state = tree.json(f"/tasks/{note['task']}/ctl").get("state")
+        state = tree.json(f"/tasks/{task}/ctl").get("state")
         if state != "open":
             yield Violation(3, f"{who} was taken while its task was {state}")
-        owner = tree.plans.get(note["task"], {}).get("doc", {}).get("owner")
+        owner = tree.plans.get(task, {}).get("doc", {}).get("owner")
         for hold in tree.json("/control").get("holds", []):
             if hold["on"] in ("*", f"cluster:{scope}", f"owner:{owner}"):
                 yield Violation(3, f"{who} was taken under the hold {hold['id']} on {hold['on']}")

@@ -38,7 +38,7 @@ CAN_PUT_AWAY = False
 
 _REST_S = 240.0
 _CARE_S = 3.0
-_A_PERSONS = frozenset({"hold", "kept_slot", "not_open", "node_gone", "breaker"})
+_A_PERSONS = frozenset({"hold", "kept_slot", "not_open", "node_gone", "breaker", "parked"})
 """Reasons of `explain` that a person can mend."""
 _BEHIND = frozenset({"older_task", "budget", "cluster_waits", "not_in_line", "place"})
 """Reasons that are good while one of the former stands in the same cluster."""
@@ -100,7 +100,7 @@ class Director:
             closing.callback(coroner.close)
             self._postman = Postman(cloud.local, town.installation.prefix, self.tell)
             self._postman.start()
-            self._orders = Orders(town.installation, cloud.local, self._clusters, self._seed, self.tell)
+            self._orders = Orders(town.installation, cloud.local, town.sizes(), self._seed, self.tell)
             world = World(town, coroner)
             self._say("everything runs; the plan begins")
             self._orders.start()

@@ -21,12 +21,14 @@ Line = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A task that was put into the queue, and the answer was "it is there". `cap`: what it allows at once."""
+    """A task that was put into the queue, and the answer was "it is there". `cap`: what it allows at once.
+    `exclusive`: it admits no other task beside it."""
 
     task: str
     cluster: str
     owner: str
     cap: int
+    exclusive: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +52,8 @@ class Violation:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """`lines`: of the witness, by time. `alive`: by (pid, start), when a process that never said that it ended was
-    last seen alive. `freed`: (node, since when): a person or EC2 said that it is off, or a person gave its slot back.
+    """`lines`: of the witness, by time. `clusters`: of each node, where it is of several.
+    `alive`: by (pid, start), when a process that never said that it ended was last seen alive. `freed`: (node, since when): a person or EC2 said that it is off, or a person gave its slot back.
     `letters`: the keys that arrived in the dead-letter queue; `garbage`: keys of documents that had to be refused.
     `waiting`: by task and node, the reason for which it still waits for a person; None when explain names none.
     `left`: what is still there that should not be. `accidents`: ends and answers that nobody expects.
@@ -59,6 +61,7 @@ class History:
 
     orders: tuple[Order, ...] = ()
     lines: tuple[Line, ...] = ()
+    clusters: Mapping[str, tuple[str, ...]] | None = None
     alive: Mapping[tuple[int, int], float] | None = None
     freed: tuple[tuple[str, float], ...] = ()
     stops: tuple[Stop, ...] = ()
@@ -68,6 +71,10 @@ class History:
     waiting: Mapping[tuple[str, str], str | None] | None = None
     left: tuple[str, ...] = ()
     accidents: tuple[str, ...] = ()
+
+    def clusters_of(self, line: Line) -> tuple[str, ...]:
+        """Of the node that a line speaks of."""
+        return (self.clusters or {}).get(line["node"], (line["cluster"],))
 
     def order(self, task: str) -> Order | None:
         """What was ordered as that task; a redrive of an ended task is ordered as `<task>-r<n>`."""
@@ -81,9 +88,11 @@ def read_history(folder: Path, ledger: Sequence[Change], alive: Mapping[tuple[in
     events = read_lines(folder / "events.jsonl")
     return History(
         orders=tuple(
-            Order(line["task"], line["cluster"], line["owner"], line["cap"]) for line in _of(events, "ordered")
+            Order(line["task"], line["cluster"], line["owner"], line["cap"], line["exclusive"])
+            for line in _of(events, "ordered")
         ),
         lines=tuple(sorted(read_lines(folder / "witness.jsonl"), key=lambda line: line["at"])),
+        clusters={line["node"]: tuple(line["clusters"]) for line in _of(events, "seated")},
         alive=dict(alive),
         freed=tuple(
             (line["node"], line.get("typed_at", line["at"])) for line in _of(events, "terminated", "off", "released")

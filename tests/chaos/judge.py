@@ -42,9 +42,11 @@ def takes(history: History) -> int:
 @dataclass(frozen=True, slots=True)
 class _Span:
     node: str
-    cluster: str
+    clusters: tuple[str, ...]
+    task: str
     attempt: str
     cap: int
+    exclusive: bool
     began: float
     ended: float
 
@@ -73,23 +75,29 @@ def _in_maintenance(history: History) -> Iterator[_Span]:
 
 def _too_many(how: str, history: History, spans: Sequence[_Span]) -> Iterator[Violation]:
     for span in spans:
-        at_once = {
-            other.node: other
-            for other in spans
-            if other.cluster == span.cluster and other.began <= span.began < other.ended
-        } | {span.node: span}
-        allowed = min(other.cap for other in at_once.values())
-        if len(at_once) > allowed:
-            names = ", ".join(sorted(other.attempt for other in at_once.values()))
-            yield Violation(
-                1, f"{span.attempt} began as {allowed} of {span.cluster} may be away, and {len(at_once)} {how}: {names}"
-            )
+        for cluster in span.clusters:
+            at_once = {
+                other.node: other
+                for other in spans
+                if cluster in other.clusters and other.began <= span.began < other.ended
+            } | {span.node: span}
+            there = at_once.values()
+            allowed = min(other.cap for other in there)
+            names = ", ".join(sorted(other.attempt for other in there))
+            if len(there) > allowed:
+                yield Violation(
+                    1, f"{span.attempt} began as {allowed} of {cluster} may be away, and {len(there)} {how}: {names}"
+                )
+            if any(other.exclusive for other in there) and len({other.task for other in there}) > 1:
+                yield Violation(1, f"{span.attempt} began in {cluster}, and one of these admits no other task: {names}")
 
 
 def _span(history: History, line: Line, ended: float) -> _Span:
     order = history.order(line["task"])
     cap = order.cap if order is not None else 0  # nobody ordered it: nothing of it may act
-    return _Span(line["node"], line["cluster"], line["attempt"], cap, line["at"], ended)
+    alone = order is not None and order.exclusive
+    clusters = history.clusters_of(line)
+    return _Span(line["node"], clusters, line["task"], line["attempt"], cap, alone, line["at"], ended)
 
 
 def _lines(history: History, *kinds: str) -> list[Line]:
@@ -108,7 +116,7 @@ def _after_stops(history: History) -> Iterator[Violation]:
             order = history.order(line["task"])
             covered = (
                 "*",
-                f"cluster:{line['cluster']}",
+                *(f"cluster:{cluster}" for cluster in history.clusters_of(line)),
                 f"task:{line['task']}",
                 f"owner:{order.owner}" if order is not None else "*",
             )

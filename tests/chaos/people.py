@@ -36,7 +36,10 @@ class People:
         dice = random.Random(act.dice)
         match act.act:
             case "hold-cluster":
-                self._hold(f"cluster:{dice.choice(sorted({seat.cluster for seat in self._town.seats}))}", act.lasts_s)
+                self._hold(
+                    f"cluster:{dice.choice(sorted({name for seat in self._town.seats for name in seat.clusters}))}",
+                    act.lasts_s,
+                )
             case "hold-owner":
                 self._hold(f"owner:{dice.choice(OWNERS)}", act.lasts_s)
             case "hold-everything":
@@ -98,7 +101,7 @@ class People:
             done += 1
         for task in self._look.tasks(*self.STOPPED):
             done += 1
-            if self.resume(task).code == 4:
+            if self.resume(task).code == 4 and self._type("approve", task, "--why", "chaos").code == 4:
                 self.cancel(task)
         return done
 

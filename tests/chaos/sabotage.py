@@ -31,7 +31,7 @@ def _broken(breakage: str) -> None:
     if breakage == "cap":
         from taskerman.policy.admission import Snapshot
 
-        Snapshot.others = property(lambda self: ())  # type: ignore[assignment]
+        Snapshot.others = lambda self, slots: ()  # type: ignore[method-assign]
     elif breakage == "holds":
         from taskerman.model.hold import Hold
 

@@ -119,6 +119,25 @@ class TestNeverMoreThanAllowed:
     def test_nobody_acts_for_a_task_that_nobody_ordered(self) -> None:
         assert 1 in broken(replace(KEPT, orders=()))
 
+    def test_an_exclusive_task_beside_another(self) -> None:
+        orders = (replace(ORDER, cap=3, exclusive=True), Order("t2", CLUSTER, "red", 3))
+        both = (*whole("n1", 0.0), *whole("n2", 0.5, task="t2"))
+        assert 1 in broken(replace(KEPT, orders=orders, lines=both))
+        assert 1 not in broken(replace(KEPT, orders=orders, lines=(*whole("n1", 0.0), *whole("n2", 0.5))))
+
+    def test_a_node_of_two_clusters_counts_in_both(self) -> None:
+        other = [{**each, "cluster": "chaos:other"} for each in whole("n2", 0.5, task="t2")]
+        history = replace(KEPT, orders=(ORDER, Order("t2", "chaos:other", "red", 1)), lines=(*whole("n1", 0.0), *other))
+        assert 1 not in broken(history)
+        assert 1 in broken(replace(history, clusters={"n2": ("chaos:other", CLUSTER)}))
+
+    def test_an_exclusive_slot_beside_another_is_seen_in_the_transactions(self) -> None:
+        note = {"task": "t9", "attempt": "t9.n9.1"}
+        alone = Change(2, 1_000_000, (step("create", f"/scopes/{CLUSTER}/n9~5~acting~t9", note),))
+        ledger = (plan("t9", "n9"), plan("t1", "n1", "n2"), alone, take("n1", cap=5), end("n1", cap=5), end("n2"))
+        found = judge(replace(KEPT, ledger=ledger, waiting={("t9", "n9"): "hold"}))
+        assert [violation.promise for violation in found] == [1]
+
     def test_a_slot_too_many_is_seen_in_the_transactions(self) -> None:
         ledger = (plan("t1", "n1", "n2"), take("n1"), take("n2", zxid=7), end("n1"), end("n2"))
         found = judge(replace(KEPT, ledger=ledger))

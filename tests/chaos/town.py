@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -63,10 +64,10 @@ class Service:
 
 @dataclass
 class Seat:
-    """Where an instance of a cluster stands; when the instance is terminated, another one takes the seat."""
+    """Where an instance stands; when it is terminated, another one of the same clusters takes the seat."""
 
     name: str
-    cluster: str
+    clusters: tuple[str, ...]
     host: Host
     instance: str = ""
     home: Path = field(default_factory=Path)
@@ -90,7 +91,8 @@ class Town:
         tell: Listener,
         breakage: str = "",
     ) -> None:
-        """`clusters`: nodes of each. `breakage`: see `sabotage`; only to show that the judge cries out."""
+        """`clusters`: how many nodes are of which; "a:b c:d" for nodes of two.
+        `breakage`: see `sabotage`; only to show that the judge cries out."""
         self.folder, self.ground, self.ensemble, self.cloud, self.proxy = folder, ground, ensemble, cloud, proxy
         self.witness, self.tell = folder / "witness.jsonl", tell
         self.installation = Installation(
@@ -105,11 +107,12 @@ class Town:
             "TASKERMAN_JANITOR": json.dumps(UPKEEP),
         }
         self._seed = seed
-        self.seats = [
-            Seat(f"{cluster.split(':')[1]}{number}", cluster, ground.host(f"{cluster.split(':')[1]}{number}"))
-            for cluster, size in clusters.items()
-            for number in range(1, size + 1)
-        ]
+        self.seats: list[Seat] = []
+        for names, size in clusters.items():
+            short = "".join(name.split(":")[1] for name in names.split())
+            for number in range(1, size + 1):
+                name = f"{short}{number}"
+                self.seats.append(Seat(name, tuple(names.split()), ground.host(name)))
         self.routers = [self._service(f"router-{number}", ["router"]) for number in (1, 2)]
         self.janitors = [self._service(f"janitor-{number}", ["janitor"]) for number in (1, 2)]
         for seat in self.seats:
@@ -141,18 +144,22 @@ class Town:
         """All daemons."""
         return [*self.routers, *self.janitors, *(seat.agent for seat in self.seats)]
 
+    def sizes(self) -> dict[str, int]:
+        """How many nodes each cluster has."""
+        return dict(Counter(name for seat in self.seats for name in seat.clusters))
+
     def seat_instance(self, seat: Seat) -> None:
         """A new instance in the seat, with an empty disk."""
         with self._lock:
             self._unmount(seat)
             seat.lives += 1
-            seat.instance = self.cloud.local.start_nodes(seat.cluster, 1)[0].id
+            seat.instance = self.cloud.local.start_nodes(" ".join(seat.clusters), 1)[0].id
             seat.home = self.folder / f"{seat.name}-{seat.lives}"
             (seat.home / "state").mkdir(parents=True)
             if self.ground.has_networks:
                 argv = ["mount", "-t", "tmpfs", "-o", f"size={_DISK}", "none", str(seat.home / "state")]
                 subprocess.run(argv, check=True)
-            self.tell("seated", seat=seat.name, cluster=seat.cluster, node=seat.instance)
+            self.tell("seated", seat=seat.name, clusters=seat.clusters, node=seat.instance)
 
     def kill(self, service: Service, down_s: float) -> bool:
         """SIGKILL, and no new one for so long. False: it was down already."""
@@ -196,7 +203,7 @@ class Town:
         (seat.home / "taskerman.toml").write_text("\n".join(["[runners.chaos_task]", *lines, ""]))
         own = {
             "TASKERMAN_NODE_ID": seat.instance,
-            "TASKERMAN_CLUSTERS": seat.cluster,
+            "TASKERMAN_CLUSTERS": ",".join(seat.clusters),
             "TASKERMAN_ACTIONS": "chaos_task:*",
             "TASKERMAN_STATE_DIR": str(seat.home / "state"),
             "TASKERMAN_SETTINGS_FILE": str(seat.home / "taskerman.toml"),
@@ -217,6 +224,8 @@ class Town:
                     if daemon is not None and daemon.exit_code is not None:
                         if not daemon.may_end:
                             self.tell("ended_by_itself", service=service.name, code=daemon.exit_code)
+                            if daemon.exit_code in (1, 2):
+                                self.tell("accident", text=f"{service.name} ended with {daemon.exit_code}")
                             service.down_until = max(service.down_until, time.monotonic() + _RESTART_S)
                         service.daemon = None
                     if service.daemon is None and time.monotonic() >= service.down_until:

@@ -68,7 +68,13 @@ class Orders:
         self.count += 1
         document, cap = self._document(cluster)
         body = json.dumps(document)
-        ordered = {"task": document["task_id"], "cluster": cluster, "owner": document["owner"], "cap": cap}
+        ordered: dict[str, Any] = {
+            "task": document["task_id"],
+            "cluster": cluster,
+            "owner": document["owner"],
+            "cap": cap,
+        }
+        ordered["exclusive"] = document["taskerman_params"]["lease_args"]["exclusive"]
         self.backlog[cluster] = self.backlog.get(cluster, 0) + 1
         if self._dice.random() < 0.1:
             path = Path(self._at.folder) / f"{document['task_id']}.json"
@@ -95,7 +101,11 @@ class Orders:
             "owner": dice.choice(OWNERS),
             "task_id": f"t{self.count:04d}",
             "taskerman_params": {
-                "lease_args": {"concurrency": concurrency},
+                "lease_args": {
+                    "concurrency": concurrency,
+                    "priority": dice.choice((5, 5, 5, 1, 9)),
+                    "exclusive": dice.random() < 0.1,
+                },
                 "timeout_args": {"soft_s": 5, "hard_s": 8, "settle_s": 3},
                 "workqueue_args": {"retry_count": dice.choice((0, 1, 2))},
                 "failure_args": {
