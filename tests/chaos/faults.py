@@ -133,21 +133,24 @@ class ActionKilled(Fault):
 
 @dataclass(frozen=True)
 class NodeKilled(Fault):
-    """A power cut: the agent and everything that it started; the node comes back after `lasts_s`, its disk intact."""
+    """A power cut: the agent and everything that it started; the node comes back after `lasts_s`, with its disk, or
+    with another one."""
 
     seat: int
     acting: bool
+    disk_lost: bool
     weight: ClassVar[float] = 2.0
 
     @classmethod
     def draw(cls, dice: random.Random) -> Fault:
-        return cls(dice.choice((0.5, 4.0, 10.0)), dice.randrange(1000), dice.random() < 0.7)
+        lasts, disk_lost = dice.choice((0.5, 4.0, 10.0)), dice.random() < 0.25
+        return cls(lasts, dice.randrange(1000), dice.random() < 0.7, disk_lost)
 
     def inject(self, world: World) -> bool:
         seat = _acting_seat(world, self.seat) if self.acting else world.seat(self.seat)
         if seat is None:
             return False
-        world.town.kill_node(seat, self.lasts_s)
+        world.town.kill_node(seat, self.lasts_s, disk_lost=self.disk_lost)
         return True
 
 
@@ -312,6 +315,8 @@ class QueuesHarmed(Fault):
         "forgotten deletes": {"forget": 0.5},
         "everything": {"copies": 2, "again": 0.2, "delay_most_s": 3, "refuse": 0.1, "swallow": 0.1, "forget": 0.2},
         "away": {"refuse": 1.0},
+        "and EC2 refuses": {"refuse_others": 0.5},
+        "and EC2 is away": {"refuse_others": 1.0},
     }
 
     @classmethod

@@ -53,7 +53,8 @@ class Violation:
 @dataclass(frozen=True, slots=True)
 class History:
     """`lines`: of the witness, by time. `clusters`: of each node, where it is of several.
-    `alive`: by (pid, start), when a process that never said that it ended was last seen alive. `freed`: (node, since when): a person or EC2 said that it is off, or a person gave its slot back.
+    `alive`: by (pid, start), when a process that never said that it ended was last seen alive.
+    `freed`: (node, since when): a person or EC2 said that it is off, or a person gave its slot back.
     `letters`: the keys that arrived in the dead-letter queue; `garbage`: keys of documents that had to be refused.
     `waiting`: by task and node, the reason for which it still waits for a person; None when explain names none.
     `left`: what is still there that should not be. `accidents`: ends and answers that nobody expects.

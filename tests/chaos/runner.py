@@ -11,11 +11,12 @@ import random
 import signal
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 from taskerman import Check, Go, Recovered, Refuse, Skip, TaskRunner, Wait
 from tests.chaos.witness import read_lines, start_of, write_line
 
-__all__ = ["Chaotic"]
+__all__ = ["Chaotic", "Rebooting"]
 
 WILDNESS = (0.0, 0.0, 0.0, 0.04, 0.04, 0.25)
 
@@ -118,3 +119,18 @@ class Chaotic(TaskRunner):
         """Of this attempt."""
         found = read_lines(str(self.ctx.settings["witness"]), holding=self.ctx.attempt_id)
         return [line for line in found if line.get("attempt") == self.ctx.attempt_id]
+
+
+class Rebooting(Chaotic):
+    """An action that reboots the machine: the power goes, with everything that runs, and another boot begins."""
+
+    reboots = True
+
+    def execute_action(self) -> None:
+        self.note("begin")
+        ok = False
+        try:
+            Path(str(self.ctx.settings["reboot"])).touch()
+            time.sleep(3600)
+        finally:
+            self.note("end", ok=ok)

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -156,6 +157,7 @@ class Town:
             seat.instance = self.cloud.local.start_nodes(" ".join(seat.clusters), 1)[0].id
             seat.home = self.folder / f"{seat.name}-{seat.lives}"
             (seat.home / "state").mkdir(parents=True)
+            (seat.home / "boot_id").write_text(f"{uuid.uuid4()}\n")
             if self.ground.has_networks:
                 argv = ["mount", "-t", "tmpfs", "-o", f"size={_DISK}", "none", str(seat.home / "state")]
                 subprocess.run(argv, check=True)
@@ -171,10 +173,14 @@ class Town:
             service.daemon.kill()
             return True
 
-    def kill_node(self, seat: Seat, down_s: float) -> None:
-        """As a power cut: its agent and everything that it started, in whatever session."""
+    def kill_node(self, seat: Seat, down_s: float, *, disk_lost: bool = False) -> None:
+        """As a power cut: its agent and everything that it started, in whatever session; and it is booted again.
+
+        `disk_lost`: and its disk is replaced by an empty one.
+        """
         with self._lock:
             self.kill(seat.agent, down_s)
+            (seat.home / "boot_id").write_text(f"{uuid.uuid4()}\n")
             marker = f"CHAOS_SEAT={seat.name}".encode()
             for _ in range(3):  # what was forked while we looked
                 for entry in Path("/proc").iterdir():
@@ -183,6 +189,9 @@ class Town:
                     with suppress(OSError):
                         if marker in (entry / "environ").read_bytes().split(b"\0"):
                             os.kill(int(entry.name), signal.SIGKILL)
+            if disk_lost:
+                for entry in (seat.home / "state").iterdir():
+                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
     def terminate(self, seat: Seat, down_s: float) -> None:
         """A power cut for ever; EC2 says so, and another instance takes the seat after `down_s`."""
@@ -198,7 +207,7 @@ class Town:
         return Service(name, lambda: self._start(name, (), words, {}))
 
     def _start_agent(self, seat: Seat) -> Daemon:
-        settings = {"witness": str(self.witness), "seed": self._seed}
+        settings = {"witness": str(self.witness), "seed": self._seed, "reboot": str(seat.home / "reboot")}
         lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
         (seat.home / "taskerman.toml").write_text("\n".join(["[runners.chaos_task]", *lines, ""]))
         own = {
@@ -206,6 +215,7 @@ class Town:
             "TASKERMAN_CLUSTERS": ",".join(seat.clusters),
             "TASKERMAN_ACTIONS": "chaos_task:*",
             "TASKERMAN_STATE_DIR": str(seat.home / "state"),
+            "TASKERMAN_BOOT_ID_FILE": str(seat.home / "boot_id"),
             "TASKERMAN_SETTINGS_FILE": str(seat.home / "taskerman.toml"),
             "CHAOS_CLOCK_FILE": str(seat.home / "clock"),
             "CHAOS_SEAT": seat.name,
@@ -219,6 +229,11 @@ class Town:
     def _watch(self) -> None:
         while not self._stop.wait(0.1):
             with self._lock:
+                for seat in self.seats:
+                    if (seat.home / "reboot").exists():
+                        (seat.home / "reboot").unlink()
+                        self.kill_node(seat, 0.5)
+                        self.tell("rebooted", seat=seat.name)
                 for service in self.services():
                     daemon = service.daemon
                     if daemon is not None and daemon.exit_code is not None:
@@ -244,6 +259,7 @@ def _plugin(folder: Path) -> Path:
     info = place / "chaos_task-0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: chaos-task\nVersion: 0\n")
-    (info / "entry_points.txt").write_text("[taskerman.runners]\nchaos_task.restart = tests.chaos.runner:Chaotic\n")
+    offers = ("chaos_task.restart = tests.chaos.runner:Chaotic", "chaos_task.reboot = tests.chaos.runner:Rebooting")
+    (info / "entry_points.txt").write_text("\n".join(["[taskerman.runners]", *offers, ""]))
     shutil.copy(Path(__file__).with_name("sabotage.py"), place / "sitecustomize.py")
     return place

@@ -95,7 +95,7 @@ class Orders:
         concurrency: int | str = dice.choice((1, 1, 1, 2, 2, 3, "50%"))
         cap = concurrency if isinstance(concurrency, int) else max(1, size * int(concurrency[:-1]) // 100)
         document: dict[str, Any] = {
-            "action": "chaos_task:restart",
+            "action": dice.choice(("chaos_task:reboot", *["chaos_task:restart"] * 9)),
             "version": 1.2,
             "cluster_name": cluster,
             "owner": dice.choice(OWNERS),

@@ -24,6 +24,8 @@ __all__ = ["Harm", "SqsProxy", "running_proxy"]
 
 UPSTREAM_TIMEOUT_S = 60.0
 SENDS = frozenset({"SendMessage", "SendMessageBatch"})
+THROTTLED = b"""<?xml version="1.0"?><Response><Errors><Error><Code>RequestLimitExceeded</Code><Message>Not now: a fault
+of this test.</Message></Error></Errors><RequestID>none</RequestID></Response>"""
 DELETES = frozenset({"DeleteMessage", "DeleteMessageBatch"})
 HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"})
 
@@ -40,7 +42,8 @@ class Harm:
     answered until it is None again, and then their connections are cut. `delay_most_s`: each message that is sent
     arrives later by up to so many seconds, so messages overtake each other. `forget`: the share of deletes that are
     answered well and not done. `again`: the share of receives whose messages are lent to the next one who asks, too.
-    `dice`: seeded, so that a failure can be seen again.
+    `refuse_others`: the share of requests to other services (EC2) that are
+    throttled. `dice`: seeded, so that a failure can be seen again.
     """
 
     copies: int = 1
@@ -54,6 +57,7 @@ class Harm:
     delay_most_s: int = 0
     forget: float = 0.0
     again: float = 0.0
+    refuse_others: float = 0.0
     dice: random.Random = field(default_factory=lambda: random.Random(1))
 
 
@@ -188,6 +192,9 @@ class _Handler(BaseHTTPRequestHandler):
         proxy = self.server.proxy
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
         operation = self.headers.get("X-Amz-Target", self.path).removeprefix("AmazonSQS.")
+        if not operation[:1].isupper() and proxy.happens("refused to others", proxy.harm.refuse_others):
+            self._answer(_Answer(503, [("Content-Type", "text/xml")], THROTTLED))
+            return
         verdict = proxy.verdict(operation)
         if verdict == "refused":
             self._answer(_refusal(*proxy.refusal()))
