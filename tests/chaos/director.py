@@ -205,10 +205,7 @@ class Director:
         for service in self.town.services():
             service.down_until = 0.0
         self._until(
-            lambda: (
-                all(service.alive() for service in self.town.services())
-                and all(member.mode() for member in self.town.ensemble.members)
-            ),
+            lambda: all(service.alive() for service in self.town.services()) and self.town.ensemble.whole(),
             "every daemon and every ZooKeeper is back",
         )
 

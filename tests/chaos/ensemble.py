@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,15 +31,17 @@ class Member:
         self.address = f"{host.address}:{port}"
         self._port, self._servers = port, servers
         self._process: subprocess.Popen[bytes] | None = None
+        # A process that dies with its parent dies with the thread that started it: that one must live as long.
+        self._launcher = ThreadPoolExecutor(max_workers=1)
 
     @property
     def runs(self) -> bool:
         """Whether its process is there."""
-        return self._process is not None
+        return self._process is not None and self._process.poll() is None
 
     def launch(self) -> None:
         """Start it with the data that is there. Idempotent."""
-        if self._process is not None:
+        if self.runs:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         settings = [
@@ -57,7 +60,8 @@ class Member:
         (self.folder / "zoo.cfg").write_text("\n".join(settings) + "\n")
         (self.folder / "myid").write_text(str(self.number))
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = self._launcher.submit(
+                subprocess.Popen,
                 [
                     *(["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []),
                     *self.host.prefix,
@@ -76,7 +80,7 @@ class Member:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-            )
+            ).result()
 
     def signal(self, number: signal.Signals) -> None:
         """Nothing happens when it does not run."""
@@ -122,12 +126,16 @@ class Ensemble:
     def hosts(self) -> str:
         return ",".join(member.address for member in self.members)
 
+    def whole(self) -> bool:
+        """Whether each of them serves."""
+        return all(member.mode() for member in self.members)
+
     def start(self) -> None:
         """All of them; back when each serves."""
         for member in self.members:
             member.launch()
         deadline = time.monotonic() + _READY_S
-        while not all(member.mode() for member in self.members):
+        while not self.whole():
             assert time.monotonic() < deadline, "the ensemble does not serve: " + " ".join(
                 f"{member.number}={member.mode() or (member.folder / 'log').read_text()[-500:]}"
                 for member in self.members

@@ -219,7 +219,8 @@ class DaemonFrozen(Fault):
 
 @dataclass(frozen=True)
 class MemberKilled(Fault):
-    """SIGKILL to one ZooKeeper of three; the leader or not, as it comes."""
+    """SIGKILL to one ZooKeeper of three; the leader or not, as it comes. Like all that harms ZooKeeper only when it is
+    whole: it takes seconds to come back, and most of a run would be spent without it."""
 
     number: int
     weight: ClassVar[float] = 2.0
@@ -229,10 +230,10 @@ class MemberKilled(Fault):
         return cls(dice.uniform(0.5, 8.0), dice.randrange(3))
 
     def inject(self, world: World) -> bool:
-        member = world.town.ensemble.members[self.number]
-        there = member.runs
-        member.kill()
-        return there
+        if not world.town.ensemble.whole():
+            return False
+        world.town.ensemble.members[self.number].kill()
+        return True
 
     def heal(self, world: World) -> None:
         world.town.ensemble.members[self.number].launch()
@@ -251,6 +252,8 @@ class MemberCut(Fault):
         return cls(dice.uniform(1.0, 10.0), dice.randrange(3))
 
     def inject(self, world: World) -> bool:
+        if not world.town.ensemble.whole():
+            return False
         world.town.ground.cut(world.town.ensemble.members[self.number].host)
         return True
 
@@ -270,8 +273,10 @@ class MemberFrozen(Fault):
         return cls(dice.uniform(0.5, 8.0), dice.randrange(3))
 
     def inject(self, world: World) -> bool:
+        if not world.town.ensemble.whole():
+            return False
         world.town.ensemble.members[self.number].signal(signal.SIGSTOP)
-        return world.town.ensemble.members[self.number].runs
+        return True
 
     def heal(self, world: World) -> None:
         world.town.ensemble.members[self.number].signal(signal.SIGCONT)
@@ -289,6 +294,8 @@ class QuorumLost(Fault):
         return cls(dice.uniform(1.0, 10.0), dice.randrange(3))
 
     def inject(self, world: World) -> bool:
+        if not world.town.ensemble.whole():
+            return False
         for member in world.town.ensemble.members:
             if member.number - 1 != self.spared:
                 member.kill()
