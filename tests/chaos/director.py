@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ from tests.support.sqs_proxy import running_proxy
 
 __all__ = ["CAN_PUT_AWAY", "Director"]
 
-CAN_PUT_AWAY = False
+CAN_PUT_AWAY = find_spec("taskerman.janitor.putting_away") is not None
 
 _REST_S = 240.0
 _CARE_S = 3.0
@@ -112,6 +113,9 @@ class Director:
             self._say("a person ends what waits for one")
             self._end()
             self._empty()
+            if CAN_PUT_AWAY:
+                self._say("what has ended is put away")
+                self._put_away()
             self._postman.close()
             self.harmed = dict(proxy.harmed)
             coroner.close()
@@ -271,6 +275,17 @@ class Director:
         for scope in self._look.names("/scopes"):
             for slot in self._look.names(f"/scopes/{scope}"):
                 self.tell("left", text=f"the slot {slot} in {scope}")
+
+    def _put_away(self) -> None:
+        """Until nothing is left in ZooKeeper but tombstones, and what stands for people to read."""
+
+        def away() -> bool:
+            self._look.settle_letters()
+            return not self._look.not_put_away()
+
+        if not self._until(away, "every task is put away", every_s=1.0):
+            for text in self._look.not_put_away():
+                self.tell("left", text=text)
 
     def _depths(self) -> dict[str, int]:
         """Of the queues that somebody reads: a node that is gone reads no more."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 
 from taskerman.adapters.zookeeper import ZookeeperTree
 from taskerman.coordination import layout, overview
-from taskerman.errors import CoordinationUnavailable, TaskUnknown
+from taskerman.coordination.operator_moves import OperatorMoves
+from taskerman.errors import CoordinationUnavailable, NotFound, RefusedByState, TaskUnknown
 from taskerman.model.task import TaskControl, TaskState
 from tests.chaos.town import SESSION_S
 
@@ -81,6 +83,23 @@ class Look:
     def owed(self) -> int:
         """Announcements that are still to be sent."""
         return sum(end.dead_letter.value == "owed" for _, _, end in overview.undelivered(self._tree))
+
+    def settle_letters(self) -> None:
+        """As a person who has seen them all: no dead letter is open any more."""
+        moves = OperatorMoves(self._tree, "tester@chaos", lambda: datetime.now(UTC))
+        for task, node in self.letters():
+            with suppress(RefusedByState, NotFound):  # put away, or noted as sent, since we looked
+                moves.discard(task, node, "seen")
+
+    def not_put_away(self) -> list[str]:
+        """What is still there of tasks, besides tombstones, and whatever stands around them."""
+        tasks = [f"/tasks/{task}: {', '.join(names)}" for task in self._names(layout.TASKS)
+                 if (names := self._names(f"{layout.TASKS}/{task}"))]  # fmt: skip
+        entries = [f"/clusters/{name}/open: {', '.join(names)}" for name in self._names(layout.CLUSTERS)
+                   if (names := self._names(f"{layout.CLUSTERS}/{name}/open"))]  # fmt: skip
+        waits = [f"/waits/{name}: {', '.join(names)}" for name in self._names(layout.WAITS)
+                 if (names := self._names(f"{layout.WAITS}/{name}"))]  # fmt: skip
+        return [*tasks, *entries, *waits]
 
     def _open(self):
         try:

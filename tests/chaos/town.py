@@ -106,6 +106,8 @@ class Town:
             "CHAOS_BREAKAGE": breakage,
             "TASKERMAN_DEFERRAL_S": "1",
             "TASKERMAN_JANITOR": json.dumps(UPKEEP),
+            "TASKERMAN_STATE_DIR": str(folder / "state"),
+            "TASKERMAN_HISTORY_URL": f"sqlite:///{folder.absolute()}/history.db",
         }
         self._seed = seed
         self.seats: list[Seat] = []
