@@ -19,9 +19,11 @@ from tests.chaos.town import Listener
 from tests.support.aws import LocalCloud
 from tests.support.daemons import Installation
 
-__all__ = ["OWNERS", "Orders"]
+__all__ = ["OWNERS", "PATIENCE_S", "Orders"]
 
 OWNERS = ("red", "blue")
+PATIENCE_S = 400.0
+"""A verb gives up by itself: EC2, SQS and ZooKeeper may each be away for as long as it is patient."""
 
 
 class Orders:
@@ -79,7 +81,7 @@ class Orders:
         if self._dice.random() < 0.1:
             path = Path(self._at.folder) / f"{document['task_id']}.json"
             path.write_text(body)
-            answer = self._at.run("submit", "--file", path, "--json")
+            answer = self._at.run("submit", "--file", path, "--json", within_s=PATIENCE_S)
             if answer.code == 0:
                 self._tell("ordered", **ordered)
             else:
