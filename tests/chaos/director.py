@@ -8,6 +8,7 @@ accident that a person must look at.
 from __future__ import annotations
 
 import heapq
+import queue
 import random
 import threading
 import time
@@ -101,7 +102,7 @@ class Director:
             closing.callback(coroner.close)
             self._postman = Postman(cloud.local, town.installation.prefix, self.tell)
             self._postman.start()
-            self._orders = Orders(town.installation, cloud.local, town.sizes(), self._seed, self.tell)
+            self._orders = Orders(town, self._seed)
             world = World(town, coroner)
             self._say("everything runs; the plan begins")
             self._orders.start()
@@ -138,9 +139,9 @@ class Director:
 
         for planned in self._plan:
             at(planned.at_s, lambda planned=planned: self._happen(world, planned, at))  # type: ignore[misc]
-        cares = _CARE_S
+        cares, caring = _CARE_S, threading.Lock()
         while cares < self._length_s:
-            at(cares, lambda: self._aside(lambda: self._care(dice)))
+            at(cares, lambda: self._aside(lambda: self._care(dice), alone=caring))
             cares += _CARE_S
         at(self._length_s, lambda: None)
         while agenda and (now := time.monotonic() - began) < self._length_s:
@@ -166,12 +167,19 @@ class Director:
         if what.lasts_s:
             at(planned.at_s + what.lasts_s, lambda: self._aside(lambda: what.heal(world)))
 
-    def _aside(self, do: Callable[[], None]) -> None:
-        """On a thread of its own: nothing that happens waits for anything else."""
+    def _aside(self, do: Callable[[], None], alone: threading.Lock | None = None) -> None:
+        """On a thread of its own: nothing that happens waits for anything else. `alone`: not while it is held."""
 
         def told() -> None:
             try:
-                do()
+                with ExitStack() as holding:
+                    if alone is not None:
+                        if not alone.acquire(blocking=False):
+                            return
+                        holding.callback(alone.release)
+                    do()
+            except queue.Empty:
+                self.tell("gave_up", why="everybody is typing")
             except Exception as error:  # a fault or an act of ours that broke: the run must not look green
                 self.tell("accident", text=f"the run itself: {type(error).__name__}: {error}")
 
@@ -237,7 +245,7 @@ class Director:
         found: dict[tuple[str, str], tuple[str, str | None]] = {}
         unended = self._look.unended()
         for task in sorted({task for task, _ in unended}):
-            answer = self.town.installation.run("explain", task, "--json")
+            answer = self.town.type("explain", task, "--json")
             said: dict[str, Any] = answer.json if answer.code == 0 else {"cluster_name": "", "nodes": []}
             by_node = {one["node"]: one["reason"] for one in said["nodes"]}
             for node in (node for other, node in unended if other == task):

@@ -14,7 +14,7 @@ from taskerman.model.task import TaskState
 from tests.chaos.look import Look
 from tests.chaos.schedule import Act
 from tests.chaos.town import Town
-from tests.chaos.work import OWNERS, PATIENCE_S
+from tests.chaos.work import OWNERS
 from tests.support.daemons import Answer
 
 __all__ = ["People"]
@@ -29,7 +29,7 @@ class People:
 
     def __init__(self, town: Town, look: Look) -> None:
         self._town, self._look = town, look
-        self._at, self._tell = town.installation, town.tell
+        self._tell = town.tell
 
     def do(self, act: Act) -> None:
         """What was planned, if there is anybody to do it to. Returns when it is done, a hold when it is lifted."""
@@ -135,7 +135,7 @@ class People:
             seat.agent.down_until = time.monotonic()
 
     def _type(self, *words: str) -> Answer:
-        answer = self._at.run(*words, "--json", within_s=PATIENCE_S)
+        answer = self._town.type(*words, "--json")
         self._tell("typed", words=list(words), code=answer.code, said=(answer.err or "")[-200:])
         if answer.code not in _EXPECTED:
             self._tell("accident", text=f"taskerman {' '.join(words)} ended with {answer.code}: {answer.err[-600:]}")

@@ -25,7 +25,8 @@ from typing import Any
 from tests.chaos.cloud import Cloud
 from tests.chaos.ensemble import Ensemble
 from tests.chaos.ground import Ground, Host
-from tests.support.daemons import Daemon, Installation
+from tests.chaos.shell import Shells
+from tests.support.daemons import Answer, Daemon, Installation
 from tests.support.sqs_proxy import SqsProxy
 
 __all__ = ["SESSION_S", "Listener", "Seat", "Service", "Town"]
@@ -120,6 +121,7 @@ class Town:
         self.janitors = [self._service(f"janitor-{number}", ["janitor"]) for number in (1, 2)]
         for seat in self.seats:
             seat.agent = Service(f"agent-{seat.name}", lambda seat=seat: self._start_agent(seat))  # type: ignore[misc]
+        self.shells = Shells(self.installation.env)
         self._stop = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="supervisor", daemon=True)
         self._lock = threading.RLock()
@@ -139,6 +141,7 @@ class Town:
         self._stop.set()
         if self._watcher.ident is not None:
             self._watcher.join(30)
+        self.shells.close()
         self.installation.close()
         for seat in self.seats:
             self._unmount(seat)
@@ -146,6 +149,10 @@ class Town:
     def services(self) -> list[Service]:
         """All daemons."""
         return [*self.routers, *self.janitors, *(seat.agent for seat in self.seats)]
+
+    def type(self, *words: str) -> Answer:
+        """What a person types, and what came of it. Raises `queue.Empty` when everybody is typing already."""
+        return Answer(self.shells.type(*words))
 
     def sizes(self) -> dict[str, int]:
         """How many nodes each cluster has."""

@@ -12,28 +12,20 @@ import random
 import threading
 import time
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-from tests.chaos.town import Listener
-from tests.support.aws import LocalCloud
-from tests.support.daemons import Installation
+from tests.chaos.town import Town
 
-__all__ = ["OWNERS", "PATIENCE_S", "Orders"]
+__all__ = ["OWNERS", "Orders"]
 
 OWNERS = ("red", "blue")
-PATIENCE_S = 400.0
-"""A verb gives up by itself: EC2, SQS and ZooKeeper may each be away for as long as it is patient."""
 
 
 class Orders:
     """Orders tasks from `start` until `stop`, on a thread of its own."""
 
-    def __init__(
-        self, installation: Installation, cloud: LocalCloud, sizes: dict[str, int], seed: int, tell: Listener
-    ) -> None:
-        """`cloud`: where a producer reaches the queue. `sizes`: nodes of each cluster."""
-        self._at, self._cloud, self._sizes, self._tell = installation, cloud, sizes, tell
+    def __init__(self, town: Town, seed: int) -> None:
+        self._town, self._sizes, self._tell = town, town.sizes(), town.tell
         self._dice = random.Random(f"orders {seed}")
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._order, name="orders", daemon=True)
@@ -51,11 +43,13 @@ class Orders:
         self._thread.join(120)
 
     def _order(self) -> None:
-        with self._cloud.client("sqs") as sqs:
+        with self._town.cloud.local.client("sqs") as sqs:
             queue = None
             while not self._stop.wait(self._dice.expovariate(1.0)):
                 if queue is None:
-                    urls = sqs.list_queues(QueueNamePrefix=f"{self._at.prefix}-tasks").get("QueueUrls", [])
+                    urls = sqs.list_queues(QueueNamePrefix=f"{self._town.installation.prefix}-tasks").get(
+                        "QueueUrls", []
+                    )
                     if not urls:
                         continue
                     queue = urls[0]
@@ -79,9 +73,9 @@ class Orders:
         ordered["exclusive"] = document["taskerman_params"]["lease_args"]["exclusive"]
         self.backlog[cluster] = self.backlog.get(cluster, 0) + 1
         if self._dice.random() < 0.1:
-            path = Path(self._at.folder) / f"{document['task_id']}.json"
+            path = self._town.folder / f"{document['task_id']}.json"
             path.write_text(body)
-            answer = self._at.run("submit", "--file", path, "--json", within_s=PATIENCE_S)
+            answer = self._town.type("submit", "--file", str(path), "--json")
             if answer.code == 0:
                 self._tell("ordered", **ordered)
             else:
