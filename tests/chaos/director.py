@@ -17,7 +17,6 @@ from contextlib import ExitStack
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 from tests.chaos.cloud import separate_cloud
 from tests.chaos.ensemble import Ensemble
@@ -42,8 +41,20 @@ _REST_S = 240.0
 _CARE_S = 3.0
 _A_PERSONS = frozenset({"hold", "kept_slot", "not_open", "node_gone", "breaker", "parked"})
 """Reasons of `explain` that a person can mend."""
-_BEHIND = frozenset({"older_task", "budget", "cluster_waits", "not_in_line", "place"})
-"""Reasons that are good while one of the former stands in the same cluster."""
+_BEHIND = frozenset(
+    {
+        "older_task",
+        "budget",
+        "cluster_waits",
+        "not_in_line",
+        "place",
+        "exclusive",
+        "no_room",
+        "scope_turn",
+        "scope_full",
+    }
+)
+"""Reasons that are good while anybody waits for a person: clusters here share nodes and a scope."""
 
 
 class Director:
@@ -242,18 +253,16 @@ class Director:
 
     def _reasons(self) -> dict[tuple[str, str], str | None]:
         """By task and node: why a person is needed; None where explain names no reason that a person could mend."""
-        found: dict[tuple[str, str], tuple[str, str | None]] = {}
+        found: dict[tuple[str, str], str | None] = {}
         unended = self._look.unended()
         for task in sorted({task for task, _ in unended}):
             answer = self.town.type("explain", task, "--json")
-            said: dict[str, Any] = answer.json if answer.code == 0 else {"cluster_name": "", "nodes": []}
-            by_node = {one["node"]: one["reason"] for one in said["nodes"]}
-            for node in (node for other, node in unended if other == task):
-                found[task, node] = (said["cluster_name"], by_node.get(node))
-        stopped = {cluster for cluster, reason in found.values() if reason in _A_PERSONS}
+            by_node = {one["node"]: one["reason"] for one in answer.json["nodes"]} if answer.code == 0 else {}
+            found |= {(task, node): by_node.get(node) for other, node in unended if other == task}
+        stopped = any(reason in _A_PERSONS for reason in found.values())
         return {
-            key: reason if reason in _A_PERSONS or (reason in _BEHIND and cluster in stopped) else None
-            for key, (cluster, reason) in found.items()
+            key: reason if reason in _A_PERSONS or (reason in _BEHIND and stopped) else None
+            for key, reason in found.items()
         }
 
     def _end(self) -> None:

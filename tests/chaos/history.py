@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.ledger import Change
+from tests.chaos.town import SCOPES
 from tests.chaos.witness import read_lines
 
 __all__ = ["History", "Order", "Stop", "Violation", "read_history"]
@@ -22,13 +23,14 @@ Line = Mapping[str, Any]
 @dataclass(frozen=True, slots=True)
 class Order:
     """A task that was put into the queue, and the answer was "it is there". `cap`: what it allows at once.
-    `exclusive`: it admits no other task beside it."""
+    `exclusive`: it admits no other task beside it. `scope`: the named scope in which its nodes take a place, too."""
 
     task: str
     cluster: str
     owner: str
     cap: int
     exclusive: bool = False
+    scope: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class Violation:
 @dataclass(frozen=True, slots=True)
 class History:
     """`lines`: of the witness, by time. `clusters`: of each node, where it is of several.
+    `scopes`: the capacity of each named one.
     `alive`: by (pid, start), when a process that never said that it ended was last seen alive.
     `freed`: (node, since when): a person or EC2 said that it is off, or a person gave its slot back.
     `letters`: the keys that arrived in the dead-letter queue; `garbage`: keys of documents that had to be refused.
@@ -63,6 +66,7 @@ class History:
     orders: tuple[Order, ...] = ()
     lines: tuple[Line, ...] = ()
     clusters: Mapping[str, tuple[str, ...]] | None = None
+    scopes: Mapping[str, int] | None = None
     alive: Mapping[tuple[int, int], float] | None = None
     freed: tuple[tuple[str, float], ...] = ()
     stops: tuple[Stop, ...] = ()
@@ -89,11 +93,12 @@ def read_history(folder: Path, ledger: Sequence[Change], alive: Mapping[tuple[in
     events = read_lines(folder / "events.jsonl")
     return History(
         orders=tuple(
-            Order(line["task"], line["cluster"], line["owner"], line["cap"], line["exclusive"])
+            Order(line["task"], line["cluster"], line["owner"], line["cap"], line["exclusive"], line["scope"])
             for line in _of(events, "ordered")
         ),
         lines=tuple(sorted(read_lines(folder / "witness.jsonl"), key=lambda line: line["at"])),
         clusters={line["node"]: tuple(line["clusters"]) for line in _of(events, "seated")},
+        scopes=SCOPES,
         alive=dict(alive),
         freed=tuple(
             (line["node"], line.get("typed_at", line["at"])) for line in _of(events, "terminated", "off", "released")

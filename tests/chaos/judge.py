@@ -47,6 +47,7 @@ class _Span:
     attempt: str
     cap: int
     exclusive: bool
+    scope: str
     began: float
     ended: float
 
@@ -75,29 +76,38 @@ def _in_maintenance(history: History) -> Iterator[_Span]:
 
 def _too_many(how: str, history: History, spans: Sequence[_Span]) -> Iterator[Violation]:
     for span in spans:
-        for cluster in span.clusters:
-            at_once = {
-                other.node: other
-                for other in spans
-                if cluster in other.clusters and other.began <= span.began < other.ended
-            } | {span.node: span}
-            there = at_once.values()
-            allowed = min(other.cap for other in there)
-            names = ", ".join(sorted(other.attempt for other in there))
-            if len(there) > allowed:
+        if span.scope:
+            there = {other.node for other in spans if other.scope == span.scope and _overlap(other, span)}
+            capacity = (history.scopes or {}).get(span.scope, 0)
+            if len(there) > capacity:
                 yield Violation(
-                    1, f"{span.attempt} began as {allowed} of {cluster} may be away, and {len(there)} {how}: {names}"
+                    1, f"{span.attempt} began as {capacity} may be in {span.scope}, and {len(there)} {how}: {there}"
                 )
-            if any(other.exclusive for other in there) and len({other.task for other in there}) > 1:
+        for cluster in span.clusters:
+            beside = {other.node: other for other in spans if cluster in other.clusters and _overlap(other, span)} | {
+                span.node: span
+            }
+            allowed = min(other.cap for other in beside.values())
+            names = ", ".join(sorted(other.attempt for other in beside.values()))
+            if len(beside) > allowed:
+                yield Violation(
+                    1, f"{span.attempt} began as {allowed} of {cluster} may be away, and {len(beside)} {how}: {names}"
+                )
+            if any(other.exclusive for other in beside.values()) and len({o.task for o in beside.values()}) > 1:
                 yield Violation(1, f"{span.attempt} began in {cluster}, and one of these admits no other task: {names}")
+
+
+def _overlap(other: _Span, span: _Span) -> bool:
+    """Whether `other` is there as `span` begins."""
+    return other is span or other.began <= span.began < other.ended
 
 
 def _span(history: History, line: Line, ended: float) -> _Span:
     order = history.order(line["task"])
     cap = order.cap if order is not None else 0  # nobody ordered it: nothing of it may act
-    alone = order is not None and order.exclusive
+    alone, scope = (order.exclusive, order.scope) if order is not None else (False, "")
     clusters = history.clusters_of(line)
-    return _Span(line["node"], clusters, line["task"], line["attempt"], cap, alone, line["at"], ended)
+    return _Span(line["node"], clusters, line["task"], line["attempt"], cap, alone, scope, line["at"], ended)
 
 
 def _lines(history: History, *kinds: str) -> list[Line]:

@@ -118,7 +118,9 @@ class People:
 
     def _unhold(self, hold: str) -> None:
         self._tell("unstops", id=hold)
-        self._type("unhold", hold, "--why", "chaos")
+        give_up = time.monotonic() + 30.0
+        while self._type("unhold", hold, "--why", "chaos").code == 5 and time.monotonic() < give_up:
+            time.sleep(1.0)
 
     def _stopped(self, on: str, stop_id: str, answer: Answer) -> None:
         named = [place["attempt"] for place in answer.json["acting"]]

@@ -131,6 +131,20 @@ class TestNeverMoreThanAllowed:
         assert 1 not in broken(history)
         assert 1 in broken(replace(history, clusters={"n2": ("chaos:other", CLUSTER)}))
 
+    def test_a_named_scope_binds_across_clusters(self) -> None:
+        other = [{**each, "cluster": "chaos:other"} for each in whole("n2", 0.5, task="t2")]
+        orders = (replace(ORDER, scope="wire"), Order("t2", "chaos:other", "red", 1, scope="wire"))
+        history = replace(KEPT, orders=orders, lines=(*whole("n1", 0.0), *other), scopes={"wire": 2})
+        assert 1 not in broken(history)
+        assert 1 in broken(replace(history, scopes={"wire": 1}))
+
+    def test_a_place_too_many_in_a_named_scope_is_seen_in_the_transactions(self) -> None:
+        declared = Change(1, 1_000_000, (step("create", "/scopes/wire", {"capacity": 1}),))
+        full = Change(2, 1_000_000, (step("create", "/scopes/wire/n9~-~acting", {"task": "t9", "attempt": "t9.n9.1"}),))
+        more = Change(2, 1_000_000, (step("create", "/scopes/wire/n1~-~acting", {"task": "t1", "attempt": "t1.n1.1"}),))
+        assert broken(replace(KEPT, ledger=(declared, full, *KEPT.ledger))) == []
+        assert broken(replace(KEPT, ledger=(declared, full, more, *KEPT.ledger))) == [1]
+
     def test_an_exclusive_slot_beside_another_is_seen_in_the_transactions(self) -> None:
         note = {"task": "t9", "attempt": "t9.n9.1"}
         alone = Change(2, 1_000_000, (step("create", f"/scopes/{CLUSTER}/n9~5~acting~t9", note),))

@@ -29,13 +29,15 @@ from tests.chaos.shell import Shells
 from tests.support.daemons import Answer, Daemon, Installation
 from tests.support.sqs_proxy import SqsProxy
 
-__all__ = ["SESSION_S", "Listener", "Seat", "Service", "Town"]
+__all__ = ["SCOPES", "SESSION_S", "Listener", "Seat", "Service", "Town"]
 
 Listener = Callable[..., dict[str, Any]]
 """Told of everything, as (what, **known); answers with the line that was written."""
 _DISK = "8m"
 _RESTART_S = 0.5
 SESSION_S = 4
+SCOPES = {"wire": 2}
+"""Named scopes, and how many nodes may be in each."""
 UPKEEP = {
     "turn_s": 1,
     "margin_s": 5,
@@ -130,11 +132,13 @@ class Town:
 
     def start(self) -> None:
         """Install, start everything, and lift the first hold."""
-        self.installation.must("init")
+        self._must("init")
+        for scope, capacity in SCOPES.items():
+            self._must("scopes", "set", scope, str(capacity), "--why", "chaos")
         for seat in self.seats:
             self.seat_instance(seat)
         self._watcher.start()
-        self.installation.lift_first_hold()
+        self._must("unhold", "new-installation", "--why", "chaos")
 
     def close(self) -> None:
         """Nothing of it is left."""
@@ -211,6 +215,10 @@ class Town:
             self.seat_instance(seat)
 
     # --- inside ------------------------------------------------------------------------------------------
+
+    def _must(self, *words: str) -> None:
+        answer = self.type(*words)
+        assert answer.code == 0, f"{words}: {answer}"
 
     def _service(self, name: str, words: list[str]) -> Service:
         return Service(name, lambda: self._start(name, (), words, {}))

@@ -14,7 +14,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tests.chaos.town import Town
+from tests.chaos.town import SCOPES, Town
 
 __all__ = ["OWNERS", "Orders"]
 
@@ -70,6 +70,7 @@ class Orders:
             "owner": document["owner"],
             "cap": cap,
         }
+        ordered["scope"] = document["taskerman_params"]["lease_args"].get("scope", "")
         ordered["exclusive"] = document["taskerman_params"]["lease_args"]["exclusive"]
         self.backlog[cluster] = self.backlog.get(cluster, 0) + 1
         if self._dice.random() < 0.1:
@@ -110,6 +111,8 @@ class Orders:
                 },
             },
         }
+        if dice.random() < 0.25:
+            document["taskerman_params"]["lease_args"]["scope"] = dice.choice([*SCOPES])
         if dice.random() < 0.3:
             document["limit"] = dice.randint(1, size)
         if dice.random() < 0.1:
