@@ -38,7 +38,7 @@ _RESTART_S = 0.5
 SESSION_S = 4
 SCOPES = {"wire": 2}
 """Named scopes, and how many nodes may be in each."""
-UPKEEP = {
+UPKEEP: dict[str, float] = {
     "turn_s": 1,
     "margin_s": 5,
     "reclaim_every_s": 2,
@@ -47,6 +47,7 @@ UPKEEP = {
     "ring_every_s": 30,
     "settle_grace_s": 5,
     "put_away_every_s": 3,
+    "ended_kept_s": 3,
     "letters_kept_s": 5,
 }
 """A janitor in a hurry: what takes days is seen in minutes. Tombstones outlast the run, as they outlast late copies."""
