@@ -23,13 +23,19 @@ OWES = frozenset({"failed", "unsafe", "lost", "rejected", "expired", "gone"})
 
 @dataclass
 class _Tree:
-    """What is there at one moment, and what was there. `owed`: dead letters, by key: "owed" or "sent"."""
+    """What is there at one moment, and what was there.
+
+    `owed`: dead letters, by key: "owed" or "sent". `put_away`: task, node, attempt and outcome of what was deleted for
+    good. `verbs`: ids of audited verbs.
+    """
 
     data: dict[str, bytes] = field(default_factory=dict)
     names: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     plans: dict[str, dict[str, Any]] = field(default_factory=dict)
     ends: Counter[tuple[str, str]] = field(default_factory=Counter)
     owed: dict[str, str] = field(default_factory=dict)
+    put_away: set[tuple[str, str, str, str]] = field(default_factory=set)
+    verbs: set[str] = field(default_factory=set)
 
     def apply(self, step: Step) -> None:
         parent, _, name = step.path.rpartition("/")
@@ -96,9 +102,13 @@ def _end(step: Step, change: Change, tree: _Tree, ended_at: dict[str, int]) -> I
     match parts[1:]:
         case ["tasks", task] if step.do == "create":
             tree.plans[task] = json.loads(zlib.decompress(step.data))
+        case ["audit", _] if step.do == "create":
+            tree.verbs.add(json.loads(step.data)["id"])
         case ["tasks", task, "end", node]:
             if step.do == "delete":
                 if tree.json(f"/tasks/{task}/ctl").get("state") == "closing":
+                    old = tree.json(step.path)
+                    tree.put_away.add((task, node, old["attempt"], old["outcome"]))
                     return  # put away, and not taken back
                 tree.ends[task, node] -= 1
                 key = tree.json(step.path).get("attempt", "")
@@ -142,6 +152,14 @@ def _missing(history: History, tree: _Tree) -> Iterator[Violation]:
         for node in plan["nodes"]:
             if tree.ends[task, node["id"]] != 1 and (task, node["id"]) not in waiting:
                 yield Violation(2, f"{node['id']} in {task} has no outcome, and waits for nobody")
+    if history.past is not None:
+        for task, node, attempt, outcome in sorted(tree.put_away - history.past):
+            yield Violation(
+                2, f"{node} in {task} was put away ({attempt}, {outcome}), and the history does not know it"
+            )
+        there = {json.loads(data)["id"] for path, data in tree.data.items() if path.startswith("/audit/")}
+        for verb in sorted(tree.verbs - there - history.past_verbs):
+            yield Violation(2, f"the audited verb {verb} is neither in ZooKeeper nor in the history")
     for attempt, state in tree.owed.items():
         if state == "owed":
             yield Violation(4, f"the dead letter of {attempt} is owed, and was never sent")

@@ -6,7 +6,9 @@ Times are CLOCK_MONOTONIC of the one machine; those of ZooKeeper's transactions 
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,6 +61,7 @@ class History:
     `alive`: by (pid, start), when a process that never said that it ended was last seen alive.
     `freed`: (node, since when): a person or EC2 said that it is off, or a person gave its slot back.
     `letters`: the keys that arrived in the dead-letter queue; `garbage`: keys of documents that had to be refused.
+    `past`: task, node, attempt and outcome of what the history in SQL has, `past_verbs` the ids of its audited verbs.
     `waiting`: by task and node, the reason for which it still waits for a person; None when explain names none.
     `left`: what is still there that should not be. `accidents`: ends and answers that nobody expects.
     """
@@ -73,6 +76,8 @@ class History:
     letters: frozenset[str] = frozenset()
     garbage: frozenset[str] = frozenset()
     ledger: tuple[Change, ...] = ()
+    past: frozenset[tuple[str, str, str, str]] | None = None
+    past_verbs: frozenset[str] = frozenset()
     waiting: Mapping[tuple[str, str], str | None] | None = None
     left: tuple[str, ...] = ()
     accidents: tuple[str, ...] = ()
@@ -91,6 +96,7 @@ class History:
 def read_history(folder: Path, ledger: Sequence[Change], alive: Mapping[tuple[int, int], float]) -> History:
     """From the files of a run."""
     events = read_lines(folder / "events.jsonl")
+    past, past_verbs = _past(folder / "history.db")
     return History(
         orders=tuple(
             Order(line["task"], line["cluster"], line["owner"], line["cap"], line["exclusive"], line["scope"])
@@ -107,10 +113,22 @@ def read_history(folder: Path, ledger: Sequence[Change], alive: Mapping[tuple[in
         letters=frozenset(line["key"] for line in _of(events, "letter")),
         garbage=frozenset(line["key"] for line in _of(events, "garbage")),
         ledger=tuple(ledger),
+        past=past,
+        past_verbs=past_verbs,
         waiting={(line["task"], line["node"]): line["reason"] for line in _of(events, "waits")},
         left=tuple(line["text"] for line in _of(events, "left")),
         accidents=tuple(line["text"] for line in _of(events, "accident")),
     )
+
+
+def _past(path: Path) -> tuple[frozenset[tuple[str, str, str, str]], frozenset[str]]:
+    """Read with Python's own SQLite. Before a janitor first needs it, there is none."""
+    if not path.exists():
+        return frozenset(), frozenset()
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+        past = database.execute("select task_id, node, attempt, outcome from assignment").fetchall()
+        verbs = database.execute("select id from audit").fetchall()
+    return frozenset(past), frozenset(verb for (verb,) in verbs)
 
 
 def _of(events: Iterable[Line], *kinds: str) -> list[Line]:

@@ -185,7 +185,19 @@ class TestOneOutcomeEach:
     def test_what_is_put_away_is_not_missed(self) -> None:
         closing = Change(8, 1_001_000, (step("set", "/tasks/t1/ctl", {"state": "closing"}),))
         gone = Change(9, 1_001_000, (step("delete", "/tasks/t1/end/n1"), step("delete", "/tasks/t1/end/n2")))
-        assert broken(replace(KEPT, ledger=(*KEPT.ledger, closing, gone))) == []
+        history = replace(KEPT, ledger=(*KEPT.ledger, closing, gone))
+        assert broken(history) == []
+        past = frozenset({("t1", "n1", "t1.n1.1", "succeeded"), ("t1", "n2", "t1.n2.1", "succeeded")})
+        assert broken(replace(history, past=past)) == []
+        assert broken(replace(history, past=frozenset([*past][1:]))) == [2], "and the history does not know it"
+
+    def test_an_audited_verb_that_is_nowhere(self) -> None:
+        typed = Change(8, 1_001_000, (step("create", "/audit/0000000001", {"id": "v1"}),))
+        swept = Change(9, 1_001_000, (step("delete", "/audit/0000000001"),))
+        assert broken(replace(KEPT, ledger=(*KEPT.ledger, typed), past=frozenset())) == []
+        history = replace(KEPT, ledger=(*KEPT.ledger, typed, swept), past=frozenset())
+        assert broken(history) == [2]
+        assert broken(replace(history, past_verbs=frozenset({"v1"}))) == []
 
     def test_something_is_left(self) -> None:
         assert broken(replace(KEPT, left=("a message",))) == [2]
