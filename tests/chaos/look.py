@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from taskerman.adapters.zookeeper import ZookeeperTree
 from taskerman.coordination import layout, overview
 from taskerman.coordination.operator_moves import OperatorMoves
-from taskerman.errors import CoordinationUnavailable, NotFound, RefusedByState, TaskUnknown
+from taskerman.errors import CoordinationUnavailable, NotFound, RefusedByState, TaskEnded, TaskUnknown
 from taskerman.model.task import TaskControl, TaskState
 from tests.chaos.town import SESSION_S
 
@@ -71,7 +71,7 @@ class Look:
         for task in self._names(layout.TASKS):
             try:
                 seen = overview.see_task(self._tree, task)
-            except TaskUnknown:
+            except (TaskUnknown, TaskEnded):
                 continue  # put away
             found += [(task, one.planned.id) for one in seen.assignments if one.end is None]
         return found
