@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -226,3 +227,30 @@ def test_what_the_servers_forbid_is_an_error_that_a_person_can_act_on(
     with pytest.raises(NotPermitted, match="/secret"):
         tree.ensure("/secret/below")
     assert tree.get("/a") is None
+
+
+def test_an_error_that_the_library_does_not_know_costs_the_session_and_not_the_client(open_tree: OpenTree) -> None:
+    """kazoo's thread would end by it, and the client would look cut off for ever."""
+    witness, tree = open_tree(), open_tree()
+    links: list[Link] = []
+    tree.on_link(links.append)
+    tree.commit([Create("/mine", ephemeral=True), Create("/watched", b"old")])
+    bell = Bell()
+    assert tree.get("/watched", bell) is not None
+    session, handler = tree.session, tree._connection._handler  # type: ignore[union-attr]
+    select, failures = handler.select, iter([OSError(9, "gone"), ValueError("it makes no sense"), KeyError("xid")])
+
+    def failing(*waits: object) -> object:
+        for failure in failures:
+            raise failure
+        return select(*waits)  # type: ignore[arg-type]
+
+    handler.select = failing  # type: ignore[method-assign]
+    with suppress(CoordinationUnavailable):  # the request that is on its way when it happens
+        tree.get("/watched")
+    until(lambda: tree.link is Link.UP and tree.session not in (None, session), "a new session")
+    assert Link.ENDED in links
+    assert links[-1] is Link.UP
+    until(lambda: bell.rung > 0, "who watched is woken, to read again")
+    assert tree.commit([Set("/watched", b"new", 0)])
+    until(lambda: witness.get("/mine") is None, "what was the old session's is gone with it", within_s=30)

@@ -1,4 +1,6 @@
 import socket
+import threading
+from collections.abc import Callable
 
 from kazoo.protocol.states import Callback
 
@@ -6,6 +8,7 @@ class KazooTimeoutError(Exception): ...
 
 class SequentialThreadingHandler:
     def __init__(self) -> None: ...
+    def spawn(self, func: Callable[..., object], *args: object, **kwargs: object) -> threading.Thread: ...
     def create_connection(
         self, address: tuple[str, int], *, timeout: float | None = ..., **options: object
     ) -> socket.socket: ...

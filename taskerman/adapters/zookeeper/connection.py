@@ -28,6 +28,7 @@ from taskerman.ports.tree import Link, Wake
 __all__ = ["Connection", "Watcher"]
 
 _LOG = logging.getLogger(__name__)
+_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
 _LINKS = {KazooState.CONNECTED: Link.UP, KazooState.SUSPENDED: Link.DOWN, KazooState.LOST: Link.ENDED}
 
 
@@ -37,13 +38,44 @@ class _Handler(SequentialThreadingHandler):
     A server that does not even accept is given `connect_s`, not the session's time. And a server that has been silent
     for `silence_s` is given up, as ZooKeeper's own client does: kazoo asks for a sign of life only when it has sent
     nothing for a while, so a client that goes on asking would stay with a frozen server for ever.
+
+    And the connection's thread does not end before the client does: kazoo ends it by any error that it does not know
+    (an answer that makes no sense, a descriptor that is gone), and at once when it may not log in; then nothing would
+    ever connect again, and the client would look cut off for ever. Here its loop is begun anew, as a new session.
     """
 
-    def __init__(self, connect_s: float, silence_s: float, about_to_connect: Callable[[], None]) -> None:
+    def __init__(
+        self, connect_s: float, silence_s: float, about_to_connect: Callable[[], None], over: Callable[[], bool]
+    ) -> None:
+        """`over`: whether the client was closed."""
         super().__init__()
+        self._over = over
         self._connect_s, self._silence_s, self._about_to_connect = connect_s, silence_s, about_to_connect
         self._wire: socket.socket | None = None
         self._heard = 0.0
+
+    def spawn(self, func: Callable[..., object], *args: object, **kwargs: object) -> threading.Thread:
+        if getattr(func, "__name__", "") == "zk_loop":
+            return super().spawn(self._without_end, func)
+        return super().spawn(func, *args, **kwargs)
+
+    def _without_end(self, loop: Callable[[], object]) -> None:
+        """On the connection's thread."""
+        pause_s = _PAUSE_S
+        while True:
+            began = time.monotonic()
+            why = "its loop ended by itself"
+            try:
+                loop()
+            except Exception as error:
+                why = repr(error)
+            if self._over():
+                return
+            _LOG.error("the thread of a ZooKeeper connection would have ended; it begins anew (%s)", why)
+            pause_s = _PAUSE_S if time.monotonic() - began > _LONGEST_PAUSE_S else min(2 * pause_s, _LONGEST_PAUSE_S)
+            give_up = time.monotonic() + pause_s
+            while time.monotonic() < give_up and not self._over():
+                time.sleep(0.05)
 
     def create_connection(
         self, address: tuple[str, int], *, timeout: float | None = None, **options: object
@@ -102,7 +134,9 @@ class Connection:
         """`told`: of every change of the link, on kazoo's thread. Raises `UsageError` for malformed hosts."""
         session_s = session_timeout.total_seconds()
         retry = KazooRetry(max_tries=-1, delay=0.05, backoff=2, max_delay=min(0.5, session_s / 4))
-        self._handler = _Handler(max(0.5, session_s / 4), session_s * 2 / 3, self._forget_the_past)
+        self._handler = _Handler(
+            max(0.5, session_s / 4), session_s * 2 / 3, self._forget_the_past, lambda: self._closed
+        )
         self._forget_after_s, self._down_since = 2 * session_s, time.monotonic()
         try:
             self.client = KazooClient(hosts=hosts, timeout=session_s, connection_retry=retry, handler=self._handler)
