@@ -254,5 +254,6 @@ def _profile(settings: Settings) -> Profile:
         breaker=settings.breaker,
         idle_session=settings.idle_session,
         bounds=settings.bounds,
+        log_form=settings.log_format,
         boot_id_path=str(settings.boot_id_file),
     )

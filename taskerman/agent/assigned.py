@@ -67,6 +67,7 @@ def child_spec(kit: Kit, plan: Plan, attempt: AttemptId, target: str, *, fence: 
         cgroup=kit.isolation.enclose(attempt, bounds),
         bounds=bounds,
         rlimit_memory_mb=kit.isolation.rlimit_memory_mb(bounds),
+        log_form=kit.profile.log_form,
     )
 
 

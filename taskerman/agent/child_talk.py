@@ -183,9 +183,9 @@ class ChildSpec:
 
     `assignment`: the task document with `destnode`. `nodes`: those of the plan; `cap`: on how many of them at once.
     `boot_id`: of this boot. `target`: `module:Class`. `settings`: this node's configuration for the runner. `saved`:
-    what an earlier child of this assignment saved. `log_max_bytes`, `tail_bytes`: bounds of the attempt's log and of a
-    result's tail. `cgroup`: what it enters first, if anything. `bounds`: what binds it there; `rlimit_memory_mb`: where
-    no group can bind its memory, each of its processes.
+    what an earlier child of this assignment saved. `cgroup`: what it enters first, if anything. `bounds`: what binds it
+    there; `rlimit_memory_mb`: where no group can bind its memory, each of its processes. `log_form`: of the log's
+    lines. `log_max_bytes`, `tail_bytes`: bounds of the attempt's log and of a result's tail.
     """
 
     attempt: str
@@ -203,6 +203,7 @@ class ChildSpec:
     cgroup: str = ""
     bounds: Bounds = UNBOUNDED
     rlimit_memory_mb: int | None = None
+    log_form: str = "human"
     log_max_bytes: int = 16 * 1024 * 1024
     tail_bytes: int = 4096
 

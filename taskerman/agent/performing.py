@@ -122,7 +122,8 @@ class Performance:
     def _say_phase(self, before: Phase) -> None:
         kit, now = self._kit, self._clock.monotonic()
         ids = kit.ids(self.assigned.attempt, self.assigned.plan.task.action)
-        kit.say("phase_left", "debug", **ids, phase=before.value, s=round(now - self._in_phase_since, 6))
+        if before is not Phase.WAITING:  # which no attempt is in that has its slots
+            kit.say("phase_left", "debug", **ids, phase=before.value, s=round(now - self._in_phase_since, 6))
         kit.say("phase_entered", **ids, phase=self._state.phase.value)
         self._in_phase_since = now
 

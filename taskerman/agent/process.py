@@ -143,7 +143,10 @@ class ChildProcess:
                 except (ValueError, KeyError, TypeError) as error:
                     # Another build on disk than in memory. What it does cannot be followed, so it must not go on; a
                     # result that it has written is still read from its file.
-                    _LOG.error("a child reported what cannot be read", extra={"line": line[:200], "why": str(error)})
+                    _LOG.error(
+                        "a child reported what cannot be read",
+                        extra={"line": line[:200], "why": str(error), "attempt": self._attempt},
+                    )
                     self.kill_all()
                     break
                 self._on_report(report)

@@ -24,6 +24,7 @@ class Profile:
     configuration for each runner. `idle_session`: how long a session is kept without work. `poll`: one long poll.
     `bounds`: of every attempt here. `unknown_action`: how soon it looks again for an action that this build does not
     know; it looks six times.
+    `log_form`: of the attempts' logs.
     `refused`: how soon it looks again whether a person has accepted ZooKeeper's installation.
     `patience`: how long each that stands ahead of it is waited for, when nothing else keeps it.
     """
@@ -40,6 +41,7 @@ class Profile:
     refused: timedelta = timedelta(seconds=30)
     patience: timedelta = A_PLACE
     bounds: Bounds = UNBOUNDED
+    log_form: str = "human"
     boot_id_path: str = "/proc/sys/kernel/random/boot_id"
 
     def allows(self, action: str) -> bool:

@@ -33,6 +33,7 @@ from taskerman.child.limits import Limits
 from taskerman.child.offspring import Offspring
 from taskerman.child.outbox import Outbox
 from taskerman.child.output import Output
+from taskerman.runner.log_line import log_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,8 +58,9 @@ class Keeper:
     def __init__(self, spec: Mapping[str, Any], commands: int, reports: int) -> None:
         """`commands`, `reports`: descriptors of the agent's two pipes. Raises `OSError` (no log, no pipes)."""
         self.spec = spec
+        self.phase: str | None = None
         self.saved: dict[str, Any] = dict(spec["saved"])
-        self.output = Output(spec["log_path"], spec["log_max_bytes"], spec["tail_bytes"], spec["attempt"])
+        self.output = Output(spec["log_path"], spec["log_max_bytes"], spec["tail_bytes"], spec["attempt"], self._line)
         self.commands = commands
         self.outbox = Outbox(reports)
         self.partial = b""
@@ -67,7 +69,6 @@ class Keeper:
         self.commands_closed = False
         self.hand: Hand | None = None
         self.hand_exit: int | None = None
-        self.phase: str | None = None
         self.until: float | None = None
         self.was_ready = False
         self.unusable = ""
@@ -79,6 +80,17 @@ class Keeper:
         os.set_blocking(self.woken, False)
         os.set_blocking(waker, False)
         signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+
+    def _line(self, text: str) -> bytes:
+        """A line of our own, with the ids that the worker's lines have."""
+        spec = self.spec
+        ids = {
+            "task": str(spec["assignment"].get("task_id", "")),
+            "node": spec["node"],
+            "attempt": spec["attempt"],
+            "phase": self.phase or "",
+        }
+        return log_line(spec.get("log_form", "human"), text, ids, {})
 
     # --- the loop ----------------------------------------------------------------------------------------
 

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import fcntl
 import os
-import time
 
 from taskerman.runner.context import text_tail
+from taskerman.runner.log_line import log_line
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["Output"]
 
@@ -25,8 +29,15 @@ class Output:
     `log_max_bytes` counts what earlier children of the attempt wrote, too.
     """
 
-    def __init__(self, log_path: str, log_max_bytes: int, tail_bytes: int, attempt: str) -> None:
-        """Opens the log, to append. Raises `OSError`."""
+    def __init__(
+        self,
+        log_path: str,
+        log_max_bytes: int,
+        tail_bytes: int,
+        attempt: str,
+        line: Callable[[str], bytes] | None = None,
+    ) -> None:
+        """Opens the log, to append. `line`: makes a line of what `note` is told. Raises `OSError`."""
         self.read_end, self.write_end = os.pipe()
         os.set_blocking(self.read_end, False)
         self._capacity = fcntl.fcntl(self.read_end, fcntl.F_GETPIPE_SZ)
@@ -39,7 +50,7 @@ class Output:
         self._tail = b""
         self._tail_cut = False
         self._tail_bytes = tail_bytes
-        self._attempt = attempt
+        self._line = line or (lambda text: log_line("human", text, {"attempt": attempt, "phase": ""}, {}))
 
     def pump(self) -> None:
         """Take what is in the pipe now: at most what fits in, so that an endless writer cannot hold us here."""
@@ -56,9 +67,7 @@ class Output:
 
     def note(self, text: str) -> None:
         """A line of the keeper's own, in log and tail."""
-        now = time.time()
-        at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03}Z"
-        self._keep(f"{at} keeper: {text} attempt={self._attempt}\n".encode(errors="replace"), reserved=0)
+        self._keep(self._line(f"keeper: {text}"), reserved=0)
 
     def tail(self) -> str:
         """The end of it, as text that is safe to print: whole lines, at most `tail_bytes`."""

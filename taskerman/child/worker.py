@@ -64,6 +64,7 @@ class Worker:
             settings=spec["settings"],
             saved=saved,
             on_save=self._save,
+            log_form=spec.get("log_form", "human"),
         )
 
     def work(self) -> None:
@@ -78,6 +79,7 @@ class Worker:
             told = json.loads(line)
             hook = told["do"]
             self._context.phase, self._context.fence = hook, told["fence"]
+            self._hear_libraries()
             match hook:
                 case "pre_check" | "post_check":
                     self._ask(hook, getattr(runner, hook), _check_answer)
@@ -99,6 +101,12 @@ class Worker:
         except BaseException as error:  # SystemExit as well: a module that exits has failed to be imported
             self._say({"say": "failed", "phase": phase, "error": self._describe(error)})
         return None
+
+    def _hear_libraries(self) -> None:
+        if "logging" in sys.modules:
+            from taskerman.child.library_log import hear_libraries  # noqa: PLC0415
+
+            hear_libraries(self._context)
 
     def _ask(self, hook: str, call: Callable[[], object], answer: Callable[[str, object], Any]) -> None:
         try:

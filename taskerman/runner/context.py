@@ -11,6 +11,7 @@ import os
 import sys
 import time
 
+from taskerman.runner.log_line import log_line
 from taskerman.runner.value import Value
 
 TYPE_CHECKING = False
@@ -74,10 +75,11 @@ class Context:
         settings: Mapping[str, JsonValue],
         saved: Mapping[str, JsonValue],
         on_save: Callable[[Mapping[str, JsonValue]], None],
+        log_form: str = "human",
     ) -> None:
         """Made by the engine, or by the harness in a test.
 
-        `on_save`: makes all saved values durable before it returns.
+        `on_save`: makes all saved values durable before it returns. `log_form`: of its log's lines, `human` or `json`.
         """
         self.assignment = assignment
         """The task document, with this node as `destnode`."""
@@ -102,6 +104,7 @@ class Context:
         """The hook that is being run."""
         self._saved = dict(saved)
         self._on_save = on_save
+        self._log_form = log_form
 
     @property
     def saved(self) -> Mapping[str, JsonValue]:
@@ -122,12 +125,13 @@ class Context:
         self._saved = merged
 
     def log(self, message: str, **fields: object) -> None:
-        """One line in the attempt's log, with the time, the phase and `fields`."""
-        now = time.time()
-        at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03}Z"
-        shown = {"phase": self.phase, "attempt": self.attempt_id, **fields}
-        text = " ".join([at, message, *(f"{key}={_shown(value)}" for key, value in shown.items())])
-        self._write(text.replace("\n", "\\n").encode(errors="replace") + b"\n")
+        """One line in the attempt's log, with the time, the phase, the attempt and `fields`."""
+        self.log_as("info", message, fields)
+
+    def log_as(self, level: str, message: str, fields: Mapping[str, object]) -> None:
+        """The same, of a level: `debug`, `info`, `warning` or `error`."""
+        ids = {"task": self.task_id, "node": self.node_id, "attempt": self.attempt_id, "phase": self.phase}
+        self._write(log_line(self._log_form, message, ids, fields, level=level))
 
     def command(
         self,
@@ -165,11 +169,6 @@ class Context:
         view = memoryview(data)
         while view:
             view = view[os.write(1, view) :]
-
-
-def _shown(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
-    return text if text and not set(text) & set(' "=\n\t') else json.dumps(text) if isinstance(value, str) else text
 
 
 _CONTROL = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), 127) if chr(code) not in "\t\n"}

@@ -126,7 +126,8 @@ EVENTS: tuple[Declared, ...] = (
            "dead_letters_open oldest_dead_letter_seconds counted_timestamp_seconds queue_messages", "debug"),
     _event("queue_not_counted", "The transport did not say how much is in a queue.", "queue why", "warning"),
     # --- every daemon
-    _event("library_said", "A library beneath had something to say.", "logger text why", "debug info warning error"),
+    _event("library_said", "A library beneath had something to say.", "logger text why task node attempt phase line",
+           "debug info warning error"),
     _event("loop_hung", "The daemon's loop does not move; the process ends itself.", "lag_s", "error"),
     _event("metrics_served", "Metrics can be read at this address.", "address"),
     _event("metrics_not_served", "The address cannot be used; the daemon goes on without.", "address why", "error"),

@@ -21,6 +21,9 @@ _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _QUIET = ("botocore", "boto3", "urllib3", "kazoo")
 """They tell of every request at `info`; of them only what is wrong is wanted."""
 
+_BOUND = ("task", "node", "attempt", "phase", "line", "why")
+"""What our own modules give such a line as `extra`, so that it can be found by its ids."""
+
 Form = Literal["human", "json"]
 
 
@@ -65,7 +68,8 @@ class _Forward(logging.Handler):
         self._listener = listener
 
     def emit(self, record: logging.LogRecord) -> None:
-        fields: dict[str, object] = {"logger": record.name, "text": record.getMessage()}
+        bound = {name: value for name, value in vars(record).items() if name in _BOUND}
+        fields: dict[str, object] = {"logger": record.name, "text": record.getMessage(), **bound}
         if record.exc_info and record.exc_info[1] is not None:
             fields["why"] = repr(record.exc_info[1])
         level = record.levelname.lower()

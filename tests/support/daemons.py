@@ -195,6 +195,10 @@ class Installation:
         """One more router."""
         return self._start("router", ["router"], env)
 
+    def start_janitor(self, **env: str) -> Daemon:
+        """One more janitor."""
+        return self._start("janitor", ["janitor"], env)
+
     def start_agent(self, node: str, runners: Mapping[str, Mapping[str, Any]], **env: str) -> Daemon:
         """The agent of `node`; started again it finds the state folder of the one before. `runners`: the node's
         configuration for each."""
@@ -303,5 +307,6 @@ def _scripted_plugin(folder: Path) -> Path:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: scripted-task\nVersion: 0\n")
     (info / "entry_points.txt").write_text(
         "[taskerman.runners]\nscripted_task.restart = tests.support.scripted:Scripted\n"
+        "hanging_task.restart = tests.support.hanging:Hanging\n"
     )
     return place
