@@ -32,7 +32,8 @@ def situation(  # noqa: PLR0911  one return a situation
 ) -> Adopted:
     """Which of the situations it is. `shut`: why the task may not begin here now, if so. `now`: monotonic seconds.
 
-    Whether the action left a result is asked by `adopt`; it settles every situation in which the action began.
+    Whether the action left a result is asked by `adopt`; it settles every situation in which the action began, but for
+    a reboot that was the action's own.
     """
     if started.journal != journal.uuid:
         return Adopted(
@@ -50,6 +51,8 @@ def situation(  # noqa: PLR0911  one return a situation
         if boottime() > journalled.deadline_boottime + ABORT_SECONDS:
             return Adopted(Situation.OVERDUE, now, "the action ran past its hard deadline")
         return Adopted(Situation.CHILD_LIVES, now)
+    if rebooted and traits.reboots:
+        return Adopted(Situation.REBOOTED, now)  # nor is what is known to have happened
     if started.progress is not None and started.progress.adopts > _ADOPTIONS:
         return Adopted(Situation.NOBODY_KNOWS, now, f"it was taken over {started.progress.adopts} times")
     if not began:
@@ -57,8 +60,6 @@ def situation(  # noqa: PLR0911  one return a situation
             return Adopted(Situation.GATES_SHUT, now, f"the agent was restarted, and now: {shut}")
         return Adopted(Situation.NOT_BEGUN, now)
     if rebooted:
-        if traits.reboots:
-            return Adopted(Situation.REBOOTED, now)
         return Adopted(Situation.NO_TRACE, now, "the machine was rebooted during the action")
     return Adopted(Situation.NO_TRACE, now, "agent and action ended, and no result was left")
 
@@ -67,6 +68,8 @@ def adopt(kit: Kit, performance: Performance, found: Adopted, journal: Journal) 
     """Let `performance` go on from `found`."""
     began = found.situation not in (Situation.NOT_BEGUN, Situation.GATES_SHUT, Situation.NOBODY_KNOWS)
     attempt = performance.assigned.attempt.id
+    # A machine that shuts down ends the action by signals: such a result is of the way, and the reboot of the matter.
+    began = began and found.situation is not Situation.REBOOTED
     result = read_result(directory_of(kit, attempt), attempt) if began else None
     if result is not None:
         performance.tell(Adopted(Situation.CHILD_LIVES, found.now))
