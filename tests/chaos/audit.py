@@ -83,6 +83,12 @@ def _take(change: Change, tree: _Tree) -> Iterator[Violation]:
         if kept:
             yield Violation(1, f"{who} took a slot of {scope} while {kept[0][0]} kept one ({kept[0][2]})")
         task = note["task"]
+        breaker = tree.json(f"/clusters/{scope}")
+        if breaker.get("probe") is not None:
+            yield Violation(1, f"{who} took a slot of {scope} beside {breaker['probe']}, which probes it")
+        claims = [json.loads(other.data).get("probe") for other in change.steps if other.path == f"/clusters/{scope}"]
+        if breaker.get("open_until") is not None and claims != [note["attempt"]]:
+            yield Violation(1, f"{who} took a slot of {scope}, whose breaker is open, and does not claim to probe it")
         if any(other[3:] not in ([], [task]) or (alone and other[3:] != [task]) for other in others):
             yield Violation(1, f"{who} took a slot of {scope} beside another task, and one of them is exclusive")
         allowed = min([int(cap), *(int(other[1]) for other in others)])

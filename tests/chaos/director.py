@@ -39,7 +39,7 @@ CAN_PUT_AWAY = find_spec("taskerman.janitor.putting_away") is not None
 
 _REST_S = 240.0
 _CARE_S = 3.0
-_A_PERSONS = frozenset({"hold", "kept_slot", "not_open", "node_gone", "breaker", "parked"})
+_A_PERSONS = frozenset({"hold", "kept_slot", "not_open", "node_gone", "parked"})
 """Reasons of `explain` that a person can mend."""
 _BEHIND = frozenset(
     {

@@ -145,6 +145,17 @@ class TestNeverMoreThanAllowed:
         assert broken(replace(KEPT, ledger=(declared, full, *KEPT.ledger))) == []
         assert broken(replace(KEPT, ledger=(declared, full, more, *KEPT.ledger))) == [1]
 
+    def test_a_take_while_the_breaker_is_open_is_a_probe_and_the_only_one(self) -> None:
+        broke = Change(1, 1_000_000, (step("create", f"/clusters/{CLUSTER}", {"open_until": "x", "probe": None}),))
+        assert broken(replace(KEPT, ledger=(broke, *KEPT.ledger))) == [1]
+        first, second = take("n1"), take("n2")
+        claim = step("set", f"/clusters/{CLUSTER}", {"open_until": "x", "probe": "t1.n1.1"})
+        probing = replace(first, steps=(claim, *first.steps))
+        closed = Change(1, 1_000_000, (step("set", f"/clusters/{CLUSTER}", {"open_until": None, "probe": None}),))
+        kept = (broke, KEPT.ledger[0], probing, end("n1"), closed, second, end("n2"))
+        assert broken(replace(KEPT, ledger=kept)) == []
+        assert broken(replace(KEPT, ledger=tuple(change for change in kept if change is not closed))) == [1]
+
     def test_an_exclusive_slot_beside_another_is_seen_in_the_transactions(self) -> None:
         note = {"task": "t9", "attempt": "t9.n9.1"}
         alone = Change(2, 1_000_000, (step("create", f"/scopes/{CLUSTER}/n9~5~acting~t9", note),))

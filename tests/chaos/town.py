@@ -109,6 +109,7 @@ class Town:
         self.installation.env |= {
             "CHAOS_BREAKAGE": breakage,
             "TASKERMAN_DEFERRAL_S": "1",
+            "TASKERMAN_BREAKER_COOL_DOWN_S": "6",
             "TASKERMAN_JANITOR": json.dumps(UPKEEP),
             "TASKERMAN_STATE_DIR": str(folder / "state"),
             "TASKERMAN_HISTORY_URL": f"sqlite:///{folder.absolute()}/history.db",

@@ -113,6 +113,11 @@ class Orders:
         }
         if dice.random() < 0.25:
             document["taskerman_params"]["lease_args"]["scope"] = dice.choice([*SCOPES])
+        if dice.random() < 0.1:
+            begins = datetime.now(UTC) + timedelta(seconds=dice.uniform(0, 5))
+            ends = begins + timedelta(seconds=dice.uniform(3, 15))
+            blackout = {"begins": f"{begins:%Y-%m-%dT%H:%M:%SZ}", "ends": f"{ends:%Y-%m-%dT%H:%M:%SZ}", "why": "chaos"}
+            document["taskerman_params"]["window_args"] = {"blackouts": [blackout]}
         if dice.random() < 0.3:
             document["limit"] = dice.randint(1, size)
         if dice.random() < 0.1:
