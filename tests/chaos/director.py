@@ -37,7 +37,7 @@ __all__ = ["CAN_PUT_AWAY", "Director"]
 
 CAN_PUT_AWAY = find_spec("taskerman.janitor.putting_away") is not None
 
-_REST_S = 240.0
+_REST_S = 400.0
 _CARE_S = 3.0
 _A_PERSONS = frozenset({"hold", "kept_slot", "not_open", "node_gone", "parked"})
 """Reasons of `explain` that a person can mend."""
@@ -202,7 +202,8 @@ class Director:
     def _care(self, dice: random.Random) -> None:
         """Somebody looks after the clusters, so that they are not stopped for most of the run."""
         look, people = self._look, self._people
-        self._orders.backlog = look.open_by_cluster()
+        if (counts := look.open_by_cluster()) is not None:
+            self._orders.backlog = counts
         keepers = [node for node in look.keepers() if dice.random() < 0.5]
         for node in keepers[:1]:
             letters = [letter for letter in look.letters() if letter[1] == node]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
@@ -27,12 +28,12 @@ class Look:
     def close(self) -> None:
         self._tree.close()
 
-    def open_by_cluster(self) -> dict[str, int]:
-        """How many tasks are open in each."""
-        counts: dict[str, int] = {}
-        for cluster, _ in self._open():
-            counts[cluster] = counts.get(cluster, 0) + 1
-        return counts
+    def open_by_cluster(self) -> dict[str, int] | None:
+        """How many tasks are open in each; None: nobody can say."""
+        try:
+            return dict(Counter(cluster for cluster, _ in overview.open_tasks(self._tree)))
+        except CoordinationUnavailable:
+            return None
 
     def tasks(self, *states: TaskState) -> list[str]:
         """The open tasks; those in one of `states`, if any are given."""

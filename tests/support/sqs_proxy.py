@@ -231,7 +231,7 @@ class _Handler(BaseHTTPRequestHandler):
         told = {name: value for name, value in headers.items() if name.lower() != "x-amz-target"}
         told["X-Amz-Target"] = "AmazonSQS.ChangeMessageVisibility"
         for message in json.loads(answer.body or b"{}").get("Messages", []):
-            change = {"QueueUrl": queue, "ReceiptHandle": message["ReceiptHandle"], "VisibilityTimeout": 0}
+            change = {"QueueUrl": queue, "ReceiptHandle": message["ReceiptHandle"], "VisibilityTimeout": 1}
             self.server.proxy.forward("POST", self.path, told, json.dumps(change).encode())
 
     def _answer(self, answer: _Answer) -> None:
