@@ -190,7 +190,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         proxy = self.server.proxy
-        body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        length = int(self.headers.get("Content-Length", "0"))
+        body = self.rfile.read(length)
+        if len(body) < length:  # its sender died in the middle of it: nobody would take half a request for one
+            self.close_connection = True
+            return
         operation = self.headers.get("X-Amz-Target", self.path).removeprefix("AmazonSQS.")
         if not operation[:1].isupper() and proxy.happens("refused to others", proxy.harm.refuse_others):
             self._answer(_Answer(503, [("Content-Type", "text/xml")], THROTTLED))
