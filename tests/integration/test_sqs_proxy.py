@@ -84,3 +84,41 @@ def test_an_answer_that_is_swallowed_was_given(proxy: SqsProxy, queues: SqsQueue
         impatient.send(queue, "x")
     assert proxy.harmed["swallowed"] == 1
     assert bodies(queues, queue) == ["x"]
+
+
+def test_messages_that_are_late_overtake_each_other(proxy: SqsProxy, queues: SqsQueues, queue: str) -> None:
+    proxy.harm = Harm(delay_most_s=900)
+    queues.send(queue, "late")
+    proxy.harm = Harm()
+    queues.send(queue, "early")
+    assert bodies(queues, queue) == ["early"]
+    assert proxy.harmed["delayed"] == 1
+
+
+def test_a_delete_that_is_forgotten_is_answered_well_and_not_done(
+    proxy: SqsProxy, queues: SqsQueues, queue: str
+) -> None:
+    proxy.harm = Harm(forget=1.0)
+    queues.send(queue, "x")
+    (delivery,) = queues.receive(queue, wait=WAIT, loan=timedelta(seconds=1))
+    delivery.ack()
+    (again,) = queues.receive(queue, wait=WAIT, loan=LOAN)
+    assert again.body == "x"
+    assert proxy.harmed["forgotten"] == 1
+
+
+def test_a_message_is_lent_to_two(proxy: SqsProxy, queues: SqsQueues, queue: str) -> None:
+    proxy.harm = Harm(again=1.0)
+    queues.send(queue, "x")
+    first = queues.receive(queue, wait=WAIT, loan=LOAN)
+    second = queues.receive(queue, wait=WAIT, loan=LOAN)
+    assert [delivery.body for delivery in (*first, *second)] == ["x", "x"]
+    assert proxy.harmed["lent again"] == 2
+
+
+def test_other_services_are_throttled_when_told(proxy: SqsProxy, queues: SqsQueues, queue: str) -> None:
+    proxy.harm = Harm(refuse_others=1.0)
+    with LocalCloud(proxy.url).client("ec2") as ec2, pytest.raises(Exception, match="RequestLimitExceeded"):
+        ec2.describe_instances()
+    queues.send(queue, "x")
+    assert bodies(queues, queue) == ["x"]
