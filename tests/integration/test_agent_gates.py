@@ -1,0 +1,71 @@
+"""Real agents with real children at gates that time opens: a window, and the breaker with its one probe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from taskerman.policy.breaker import BreakerLimits
+from tests.support.agents import fleet, outcome, quick
+from tests.support.installation import Installation
+
+__all__ = ["fleet"]
+
+REFUSING = {"pre": "refuse"}
+
+
+def reasons(fleet: Installation) -> set[object]:
+    """Why somebody waited."""
+    return {event.fields.get("reason") for event in fleet.said("assignment_waits")}
+
+
+def test_an_agent_waits_for_its_window_and_begins_by_itself_when_it_opens(fleet: Installation) -> None:
+    ends = datetime.now(UTC) + timedelta(seconds=2)
+    begins = ends - timedelta(hours=1)
+    blackouts = [{"begins": begins.isoformat(), "ends": ends.isoformat(), "why": "a sale"}]
+    task = fleet.submit(params=quick(window_args={"blackouts": blackouts}))
+    fleet.start_agent("i-0")
+    assert outcome(fleet, task) == "succeeded"
+    assert "window" in reasons(fleet)
+    (taken,) = fleet.said("attempt_taken")
+    assert fleet.events.index(taken) > fleet.events.index(fleet.said("assignment_waits")[0])
+    assert datetime.fromisoformat(fleet.end(task)["at"]) >= ends
+
+
+def test_an_action_that_runs_when_its_window_shuts_is_not_cut(fleet: Installation) -> None:
+    begins = datetime.now(UTC) + timedelta(seconds=2)
+    blackouts = [{"begins": begins.isoformat(), "ends": (begins + timedelta(hours=1)).isoformat()}]
+    fleet.behave("i-0", action="until")
+    task = fleet.submit(params=quick(window_args={"blackouts": blackouts}))
+    fleet.start_agent("i-0")
+    fleet.until(lambda: fleet.did("begin") == 1, "it begins")
+    fleet.until(lambda: datetime.now(UTC) > begins, "the window is shut")
+    fleet.go("i-0")
+    assert outcome(fleet, task) == "succeeded"
+
+
+@pytest.fixture
+def five(tmp_path: Path) -> Iterator[Installation]:
+    """Five nodes; three of them refuse."""
+    made = Installation(tmp_path, 5)
+    made.start_router()
+    for node in ("i-0", "i-3", "i-1"):  # the first three by zone
+        made.behave(node, **REFUSING)
+    yield made
+    made.stop()
+
+
+def test_failures_in_a_row_open_the_breaker_one_node_probes_and_then_the_others_go_on(five: Installation) -> None:
+    for node in five.nodes:
+        five.start_agent(node.id, breaker=BreakerLimits(failures=3, cool_down=timedelta(seconds=1.5)))
+    params = quick(lease_args={"concurrency": 1}, failure_args={"max_failures": 5})
+    task = five.submit(params=params)
+    five.until(lambda: len(five.outcomes(task)) == 5, "all have ended")
+    assert sorted(five.outcomes(task).values()) == ["failed", "failed", "failed", "succeeded", "succeeded"]
+    assert "breaker" in reasons(five)
+    ends = sorted((datetime.fromisoformat(five.end(task, node.id)["at"]), node.id) for node in five.nodes)
+    third, fourth = ends[2][0], ends[3][0]
+    assert fourth - third >= timedelta(seconds=1.5), "the cluster was left alone for its cool-down"
