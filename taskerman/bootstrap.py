@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from taskerman.adapters.aws import Aws
 from taskerman.adapters.clock import SystemClock
@@ -19,17 +21,20 @@ from taskerman.adapters.discoveries import InstalledDiscoveries
 from taskerman.adapters.instance_metadata import InstanceMetadata
 from taskerman.adapters.runners import InstalledRunners
 from taskerman.adapters.sqs import SqsQueues
-from taskerman.adapters.zookeeper import ZookeeperTree
+from taskerman.adapters.zookeeper import Credential, Wire, ZookeeperTree
 from taskerman.agent import Agent, JournalFile, Profile
 from taskerman.agent.isolation import detect
 from taskerman.control import Desk, Subject
 from taskerman.control.history import HistoryUpgraded
+from taskerman.control.wire import AWS_VARIABLES
 from taskerman.coordination.router_moves import RouterMoves
 from taskerman.janitor import Janitor
 from taskerman.janitor.kit import Kit as JanitorKit
 from taskerman.masking import masked
 from taskerman.model.event import Listener
+from taskerman.model.ids import NodeId
 from taskerman.ports.history import History, HistoryReader
+from taskerman.ports.signatures import Signatures
 from taskerman.ports.tree import Tree
 from taskerman.pulse import Pulse
 from taskerman.router import Router
@@ -40,6 +45,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Connect",
+    "generate_key",
+    "identity_digest",
     "open_agent",
     "open_desk",
     "open_history",
@@ -47,6 +54,7 @@ __all__ = [
     "open_janitor",
     "open_router",
     "read_settings",
+    "sign_document",
     "subject_of",
     "upgrade_history",
 ]
@@ -81,6 +89,7 @@ def open_desk(settings: Settings, *, connect: Connect | None = None) -> Iterator
             clock=SystemClock(),
             by=settings.operator,
             guard=settings.guard,
+            secure=_securing(settings, tree),
         )
 
 
@@ -102,6 +111,7 @@ def open_router(
             clock=SystemClock(),
             emit=emit,
             guard=settings.guard,
+            signatures=_signatures(settings),
             pulse=told.pulse if told else None,
         )
 
@@ -146,7 +156,7 @@ def open_agent(
         yield Agent(
             profile,
             journal,
-            connect=_connect(settings, connect, _A_DAEMON_WAITS, told),
+            connect=_connect(settings, connect, _A_DAEMON_WAITS, told, node=profile.node),
             queues=_queues(settings, aws),
             names=settings.queue_names,
             catalog=InstalledRunners(),
@@ -204,6 +214,7 @@ def subject_of(loaded: Loaded) -> Subject:
         isolation=str(isolation),
         grouped=bool(isolation.hierarchies),
         unkept=tuple(sorted(settings.bounds.names - isolation.honoured)),
+        aws={name: os.environ[name] for name in AWS_VARIABLES if os.environ.get(name)},
     )
 
 
@@ -226,18 +237,82 @@ def _discoveries(settings: Settings, aws: Aws, closing: ExitStack) -> InstalledD
     return discoveries
 
 
-def _connect(settings: Settings, connect: Connect | None, patience: timedelta, told: Told | None = None) -> Connect:
+def _connect(
+    settings: Settings,
+    connect: Connect | None,
+    patience: timedelta,
+    told: Told | None = None,
+    *,
+    node: NodeId | None = None,
+) -> Connect:
+    """`node`: whose own identity is taken along, if it has one."""
+    if connect is not None:
+        return connect
     metrics = told.metrics if told else None
-    return connect or (
-        lambda: ZookeeperTree(
-            settings.zookeeper_hosts,
-            root=settings.zookeeper_root,
-            session_timeout=settings.zookeeper_session,
-            open_timeout=patience,
-            on_request=metrics.zookeeper_sent if metrics else None,
-            on_failure=metrics.zookeeper_failed if metrics else None,
-        )
+    credential, own = settings.zookeeper_credential, None
+    if node is not None and (secret := settings.zookeeper_node_secret) is not None:
+        own = Credential(node, secret)
+    return lambda: ZookeeperTree(
+        settings.zookeeper_hosts,
+        root=settings.zookeeper_root,
+        session_timeout=settings.zookeeper_session,
+        open_timeout=patience,
+        on_request=metrics.zookeeper_sent if metrics else None,
+        on_failure=metrics.zookeeper_failed if metrics else None,
+        credential=None if credential is None else Credential(*credential),
+        node_credential=own,
+        wire=_wire(settings),
     )
+
+
+def _signatures(settings: Settings) -> Signatures | None:
+    """None: no key is named, and whoever may put documents into the queue is believed."""
+    if not settings.signature_keys and not settings.signatures_required:
+        return None
+    from taskerman.adapters.signatures import KeySource, SignatureKeys  # noqa: PLC0415  only its users pay for it
+
+    keys = {name: KeySource(key.file, key.owners) for name, key in settings.signature_keys.items()}
+    return SignatureKeys(keys, required=settings.signatures_required)
+
+
+def sign_document(document: Mapping[str, Any], file: Path, key: str) -> dict[str, Any]:
+    """`document` with its signature by the private key in `file`. Raises `UsageError`."""
+    from taskerman.adapters.signatures import sign  # noqa: PLC0415
+
+    return sign(document, file, key)
+
+
+def generate_key(file: Path) -> Path:
+    """Make a key pair, `file` and `.pub` beside it; the path of that. Raises `UsageError`."""
+    from taskerman.adapters.signatures import generate_key as generate  # noqa: PLC0415
+
+    return generate(file)
+
+
+def identity_digest(user: str, password: str) -> str:
+    """What ZooKeeper knows of a user and a password."""
+    return Credential(user, password).digest
+
+
+def _wire(settings: Settings) -> Wire | None:
+    if not settings.zookeeper_tls:
+        return None
+    key_password = settings.zookeeper_tls_key_password
+    return Wire(
+        ca=settings.zookeeper_tls_ca,
+        cert=settings.zookeeper_tls_cert,
+        key=settings.zookeeper_tls_key,
+        key_password=None if key_password is None else key_password.get_secret_value(),
+        check_hostname=settings.zookeeper_tls_check_hostname,
+    )
+
+
+def _securing(settings: Settings, tree: Tree) -> Callable[[], int] | None:
+    """What `init` does about rights, when the settings say who is who."""
+    identities = settings.zookeeper_identities
+    if identities is None or not isinstance(tree, ZookeeperTree):
+        return None
+    return partial(tree.secure, identities)
 
 
 def _profile(settings: Settings) -> Profile:

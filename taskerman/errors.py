@@ -55,6 +55,7 @@ __all__ = [
     "QueuesUnavailable",
     "RefusedByState",
     "ScopeUnknown",
+    "SignatureRefused",
     "StopNow",
     "TaskEnded",
     "TaskExists",
@@ -142,6 +143,13 @@ class ActionArgsInvalid(DocumentError):
     """The runner's own typed arguments refuse `action_args`."""
 
     code = "E-ACTION-ARGS"
+
+
+class SignatureRefused(DocumentError):
+    """The document's signature is missing, wrong, or by nobody whose word is taken here."""
+
+    code = "E-SIGNATURE"
+    exit_code = 6
 
 
 class ClusterEmpty(DocumentError):

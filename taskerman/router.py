@@ -23,6 +23,7 @@ from taskerman.errors import (
     NotFound,
     QueuesUnavailable,
     RefusedByState,
+    SignatureRefused,
     StopNow,
     TaskEnded,
     TaskermanError,
@@ -41,6 +42,7 @@ from taskerman.ports.catalog import Catalog
 from taskerman.ports.clock import Clock
 from taskerman.ports.discovery import Discovery
 from taskerman.ports.queue import Delivery, Queues
+from taskerman.ports.signatures import Signatures
 from taskerman.pulse import Pulse
 from taskerman.ringing import ring
 from taskerman.stopping import StopSign
@@ -80,6 +82,7 @@ class Router:
         clock: Clock,
         emit: Listener,
         limits: RouterLimits | None = None,
+        signatures: Signatures | None = None,
         guard: SizeGuard | None = None,
         throw: Callable[[], float] = random.random,
         pulse: Pulse | None = None,
@@ -87,6 +90,7 @@ class Router:
         """`discoveries`: by the name that a document's `discovery` gives; a new kind is added there. `guard`: how far
         a cluster may have moved from its last known size before a person must look. `pulse`: beaten by the loop."""
         self._moves = moves
+        self._signatures = signatures
         self._queues = queues
         self._names = names
         self._discoveries = discoveries
@@ -206,6 +210,7 @@ class Router:
         digest = content_hash(received)
         plan = self._moves.plan(document.task_id)
         if plan is None:
+            self._check_signature(document, received)
             plan = self._plan(document, received, digest, delivery.sent_at)
         elif plan.hash != digest:
             raise TaskExists(
@@ -229,6 +234,16 @@ class Router:
             raise QueuesUnavailable(f"{len(unreached)} of {len(plan.nodes)} nodes could not be rung: {unreached[:5]}.")
         self._emit(Event("task_routed", {"task": document.task_id, "cluster": document.cluster_name}))
         delivery.ack()
+
+    def _check_signature(self, document: TaskDocument, received: Mapping[str, object]) -> None:
+        """Before anything is asked or written for it. What was planned was checked then."""
+        if self._signatures is not None:
+            self._signatures.check(document, received)
+        elif document.signature is not None:
+            raise SignatureRefused(
+                f"Task {document.task_id} is signed, and this router knows no keys.",
+                next_step="Name them in TASKERMAN_SIGNATURE_KEYS: what is not honoured is refused.",
+            )
 
     def _plan(
         self, document: TaskDocument, received: Mapping[str, object], digest: str, sent_at: datetime

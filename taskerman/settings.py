@@ -9,6 +9,7 @@ A setting that may hold a password is a `SecretStr`: `listing` shows it masked, 
 from __future__ import annotations
 
 import getpass
+import json
 import os
 import re
 import socket
@@ -21,7 +22,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
+    BaseModel,
     BeforeValidator,
+    ConfigDict,
     Field,
     JsonValue,
     PlainSerializer,
@@ -40,7 +43,8 @@ from pydantic_settings import (
 
 from taskerman.errors import UsageError
 from taskerman.masking import HIDDEN, masked
-from taskerman.model.ids import ID, ClusterName, NodeId, QueueNames
+from taskerman.model.ids import ID, ClusterName, NodeId, Owner, QueueNames
+from taskerman.model.rights import Identities
 from taskerman.policy.bounds import Bounds
 from taskerman.policy.breaker import BreakerLimits
 from taskerman.policy.conclusion import Pace
@@ -88,6 +92,23 @@ DatabaseUrl = Annotated[
 """Where a database is, perhaps with a password, which is never shown."""
 
 
+class SignatureKey(BaseModel):
+    """A public key, and whose tasks it may sign: anybody's when empty."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: Path
+    owners: tuple[Owner, ...] = ()
+
+
+SignerId = Annotated[str, StringConstraints(pattern=rf"^{ID}\z")]
+
+
+def _identities(value: object) -> object:
+    """A JSON object or a TOML table: a strict noun wants tuples, and they have lists."""
+    return Identities.model_validate_json(json.dumps(value)) if isinstance(value, dict) else value
+
+
 class Settings(BaseSettings):
     """Everything that can be configured, validated. Frozen. `load` makes it; a test may make one of arguments."""
 
@@ -96,6 +117,26 @@ class Settings(BaseSettings):
     zookeeper_hosts: str = Field("127.0.0.1:2181", min_length=1, description="ZooKeeper's servers: host:port,host:port")
     zookeeper_root: str = Field("/taskerman", description="the path below which everything of this installation is")
     zookeeper_session_s: float = Field(10, gt=0, le=600, description="silence after which a session ends, seconds")
+    zookeeper_user: str | None = Field(
+        None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,62}\z", description="as whom this process comes to ZooKeeper"
+    )
+    zookeeper_password: SecretStr | None = Field(None, description="that user's password; better in a file")
+    zookeeper_password_file: Path | None = Field(None, description="the file with that user's password")
+    zookeeper_node_password: SecretStr | None = Field(
+        None, description="the password of this node's own identity, whose user is the node's id; better in a file"
+    )
+    zookeeper_node_password_file: Path | None = Field(None, description="the file with the node's own password")
+    zookeeper_identities: Annotated[Identities | None, BeforeValidator(_identities)] = Field(
+        None, description="who is who, for `taskerman init`: lists of user:digest for control, janitor, agent, reader"
+    )
+    zookeeper_tls: bool = Field(False, description="ZooKeeper is spoken to by TLS")
+    zookeeper_tls_ca: Path | None = Field(None, description="who vouches for the servers, PEM; else the system's list")
+    zookeeper_tls_cert: Path | None = Field(None, description="this client's certificate, PEM, where servers want one")
+    zookeeper_tls_key: Path | None = Field(None, description="its key, PEM")
+    zookeeper_tls_key_password: SecretStr | None = Field(None, description="the password of that key")
+    zookeeper_tls_check_hostname: bool = Field(
+        True, description="the servers' certificates must name the hosts that zookeeper_hosts names"
+    )
     queue_prefix: str = Field(
         "taskerman", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,10}\z", description="beginning of the names of all queues"
     )
@@ -176,6 +217,12 @@ class Settings(BaseSettings):
     discoveries: dict[str, dict[str, JsonValue]] = Field(
         default_factory=dict, description="configuration for each source of discovery, such as the path of an inventory"
     )
+    signature_keys: dict[SignerId, SignatureKey] = Field(
+        default_factory=dict,
+        description='the keys whose signatures routers take: {"oncall": {"file": "/etc/taskerman/oncall.pub", '
+        '"owners": ["gsi"]}}; without owners: for anybody',
+    )
+    signatures_required: bool = Field(False, description="routers refuse documents that are not signed")
     runners: dict[str, dict[str, JsonValue]] = Field(
         default_factory=dict, description="this node's configuration for each runner, such as how a service restarts"
     )
@@ -201,6 +248,22 @@ class Settings(BaseSettings):
     def zookeeper_session(self) -> timedelta:
         """Silence after which a session ends."""
         return timedelta(seconds=self.zookeeper_session_s)
+
+    @property
+    def zookeeper_credential(self) -> tuple[str, str] | None:
+        """User and password, never to be shown. Reads the file. Raises `UsageError`."""
+        password = _secret("zookeeper_password", self.zookeeper_password, self.zookeeper_password_file)
+        if (self.zookeeper_user is None) is not (password is None):
+            raise UsageError(
+                "A ZooKeeper identity is a user and a password, and one of them is not set.",
+                next_step="Set TASKERMAN_ZOOKEEPER_USER and TASKERMAN_ZOOKEEPER_PASSWORD_FILE, or neither.",
+            )
+        return None if self.zookeeper_user is None or password is None else (self.zookeeper_user, password)
+
+    @property
+    def zookeeper_node_secret(self) -> str | None:
+        """The password of this node's own identity, never to be shown. Reads the file. Raises `UsageError`."""
+        return _secret("zookeeper_node_password", self.zookeeper_node_password, self.zookeeper_node_password_file)
 
     @property
     def idle_session(self) -> timedelta:
@@ -291,6 +354,21 @@ def load() -> Loaded:
     except ValidationError as error:
         raise _named(error, origins) from None
     return Loaded(settings, origins, tuple(unknown))
+
+
+def _secret(name: str, value: SecretStr | None, file: Path | None) -> str | None:
+    if file is None:
+        return None if value is None else value.get_secret_value()
+    if value is not None:
+        raise UsageError(f"{_variable(name)} and {_variable(name)}_FILE are both set.", next_step="Keep the file.")
+    try:
+        found = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise UsageError(f"{file} cannot be read: {why}.", next_step=f"See {_variable(name)}_FILE.") from None
+    if not found:
+        raise UsageError(f"{file} is empty.", next_step=f"See {_variable(name)}_FILE.")
+    return found
 
 
 def _variable(name: str) -> str:

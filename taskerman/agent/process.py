@@ -39,6 +39,8 @@ from taskerman.child.kin import MARKER, find, process_start, send
 
 __all__ = ["AdoptedChild", "ChildProcess", "start"]
 
+_OURS = "TASKERMAN_"
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -72,7 +74,7 @@ def start(spec: ChildSpec, directory: Path, on_report: OnReport) -> ChildProcess
                 stderr=log,
                 pass_fds=(report_fd,),
                 start_new_session=True,
-                env={**os.environ, MARKER: spec.attempt},
+                env=_environment(spec.attempt),
             )
     except BaseException:
         os.close(reports)
@@ -80,6 +82,11 @@ def start(spec: ChildSpec, directory: Path, on_report: OnReport) -> ChildProcess
     finally:
         os.close(report_fd)
     return ChildProcess(spec, process, reports, on_report)
+
+
+def _environment(attempt: str) -> dict[str, str]:
+    """The agent's environment without its settings: passwords of ZooKeeper are no runner's business."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_OURS)} | {MARKER: attempt}
 
 
 class ChildProcess:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from taskerman.cli import breakers, daemons, history, installation, letters, scopes, stops, tasks
+from taskerman.cli import breakers, daemons, history, installation, keys, letters, scopes, stops, tasks
 
 __all__ = ["VERBS", "parser_for"]
 
@@ -35,6 +35,7 @@ VERBS: dict[str, Callable[..., Any] | typer.Typer] = {
     "init": installation.init,
     "doctor": installation.doctor,
     "settings": installation.settings,
+    "keys": keys.keys,
     "schema": installation.schema,
     "demo": daemons.demo,
 }

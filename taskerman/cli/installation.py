@@ -52,6 +52,8 @@ def init(
         said += [
             f"Hold {one.id} stands on {one.on}: {one.why}. Lift it: taskerman unhold {one.id}" for one in done.holds
         ]
+        if done.secured is not None:
+            said.append(f"{done.secured} records were given their rights.")
         print_value(done, as_json, [*said, *views.strangers(done.strangers, at.now())])
 
 

@@ -40,6 +40,10 @@ def submit(
     unchecked: Annotated[
         bool, typer.Option("--unchecked", help="Judge the document's form only: no action, cluster or id is checked.")
     ] = False,
+    sign_with: Annotated[
+        Path | None, typer.Option("--sign-with", help="Sign it with the Ed25519 private key in this file.")
+    ] = None,
+    key_id: Annotated[str, typer.Option(help="The key's id. Default: the file's name without its ending.")] = "",
     wait: Annotated[
         bool, typer.Option("--wait", help="Follow it to its end; the exit code says how it ended.")
     ] = False,
@@ -49,7 +53,9 @@ def submit(
     as_json: Json = False,
 ) -> int:
     """Send a task: from a document, or made of these options."""
-    from taskerman import control  # noqa: PLC0415
+    import json  # noqa: PLC0415
+
+    from taskerman import bootstrap, control  # noqa: PLC0415
     from taskerman.cli import documents, views  # noqa: PLC0415
 
     flags = documents.Flags(
@@ -58,6 +64,8 @@ def submit(
     with desk() as at:
         text = documents.read(file, flags, by=at.by, stdin=sys.stdin.buffer, folder=Path())
         prepared = control.prepare(text)
+        if sign_with is not None:
+            prepared = control.prepare(json.dumps(bootstrap.sign_document(prepared.received, sign_with, key_id)))
         if dry_run:
             preview = control.preview(at, prepared)
             print_value(preview, as_json, views.previewed(preview, at.now()))

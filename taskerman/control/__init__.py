@@ -10,7 +10,7 @@ from __future__ import annotations
 from taskerman.control.breakers import reset_breaker, show_breakers
 from taskerman.control.dead_letters import discard, list_letters, redrive, show_letter
 from taskerman.control.desk import Desk, check_why
-from taskerman.control.doctor import Subject, examine, initialise
+from taskerman.control.doctor import examine, initialise
 from taskerman.control.explaining import explain
 from taskerman.control.following import follow, follow_cancel
 from taskerman.control.history import outcome_named, past_audit, past_letters, past_tasks, point_in_time
@@ -18,6 +18,7 @@ from taskerman.control.places import list_slots, release
 from taskerman.control.scoping import list_scopes, set_scope
 from taskerman.control.status import overview, task_status
 from taskerman.control.stopping import approve, cancel, hold, resume, time_span, unhold
+from taskerman.control.subject import Subject
 from taskerman.control.submitting import prepare, preview, submit
 
 __all__ = [

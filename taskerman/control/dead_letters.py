@@ -105,6 +105,8 @@ def _again(plan: Plan, node: NodeId, *, takes: int, over: bool) -> tuple[dict[st
     dropped = []
     if over and document.pop("not_after", None) is not None:
         dropped.append("not_after")
+    if document.pop("signature", None) is not None:  # it was for the other task; nobody here may sign
+        dropped.append("signature")
     lease = document.get("taskerman_params", {}).get("lease_args", {})
     if isinstance(lease.get("concurrency"), str):  # a percentage of the cluster says nothing about one node
         lease["concurrency"] = 1

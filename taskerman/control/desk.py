@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -25,7 +25,8 @@ class Desk:
     """What a verb works with, as `by` (claimed, and recorded so).
 
     `tree` need not be open: a verb opens it when it needs it, so that what needs only a queue needs only a queue.
-    `discoveries`: by the name that a document's `discovery` gives. `guard`: when routers park a plan.
+    `discoveries`: by the name that a document's `discovery` gives. `guard`: when routers park a plan. `secure`: gives
+    every record its rights; None: the settings do not say who is who.
     """
 
     tree: Tree
@@ -36,6 +37,7 @@ class Desk:
     clock: Clock
     by: str
     guard: SizeGuard = field(default_factory=SizeGuard)
+    secure: Callable[[], int] | None = None
 
     def opened(self) -> Tree:
         """The tree, connected. Raises `CoordinationUnavailable`."""

@@ -8,40 +8,24 @@ that it may write.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from functools import partial
 
 from taskerman.control.desk import Desk
+from taskerman.control.rights import rights_here
+from taskerman.control.subject import Subject
 from taskerman.control.values import Examination, Finding, Initialised
+from taskerman.control.wire import aws_wire
 from taskerman.coordination import layout
 from taskerman.coordination import overview as reading
 from taskerman.coordination.belonging import strangers
-from taskerman.errors import NotFound, RefusedByState, TaskermanError
-from taskerman.model.ids import ClusterName, NodeId
+from taskerman.errors import NotFound, NotPermitted, RefusedByState, TaskermanError
 from taskerman.ports.tree import Committed, Create, Delete, Exists, Stat
 
-__all__ = ["Subject", "examine", "initialise"]
+__all__ = ["examine", "initialise"]
 
 _SKEW = timedelta(seconds=30)
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """What this machine is configured to be. `unknown`: variables that look like settings, and are none.
-
-    `isolation`: how attempts are kept apart here, in words; `grouped`: by control groups; `unkept`: which of the limits
-    that are set for this node cannot be kept on it.
-    """
-
-    node: NodeId | None = None
-    clusters: tuple[ClusterName, ...] = ()
-    actions: tuple[str, ...] = ()
-    unknown: tuple[str, ...] = ()
-    isolation: str = ""
-    grouped: bool = False
-    unkept: tuple[str, ...] = ()
 
 
 def initialise(
@@ -58,6 +42,7 @@ def initialise(
     accepted: tuple[str, ...] = ()
     if accept:
         control, accepted = moves.accept_installation(why, of)
+    secured = desk.secure() if desk.secure is not None else None
     queues = (desk.names.dead_letter, desk.names.tasks)
     for queue in queues:
         desk.queues.ensure(queue, tags={"taskerman:prefix": desk.names.prefix})
@@ -67,6 +52,7 @@ def initialise(
         queues=queues,
         accepted=accepted,
         strangers=tuple(strangers(desk.opened())),
+        secured=secured,
     )
 
 
@@ -83,8 +69,10 @@ def examine(desk: Desk, subject: Subject) -> Examination:
 
 def _questions(desk: Desk, subject: Subject) -> Iterator[tuple[str, Callable[[], Sequence[Finding]]]]:
     yield "settings", partial(_settings, subject)
+    yield "aws", partial(aws_wire, subject)
     yield "zookeeper", partial(_zookeeper, desk)
     yield "installation", partial(_installation, desk)
+    yield "rights", partial(rights_here, desk, subject)
     for queue in (desk.names.tasks, desk.names.dead_letter):
         yield f"queue {queue}", partial(_queue, desk, queue)
     yield "discovery", partial(_discovery, desk, subject)
@@ -109,7 +97,11 @@ def _settings(subject: Subject) -> Sequence[Finding]:
 def _zookeeper(desk: Desk) -> Sequence[Finding]:
     tree = desk.opened()
     now = desk.now()
-    made = tree.commit([Create("/doctor.", ephemeral=True, sequence=True)])
+    place = f"{layout.DOCTOR}/" if tree.get(layout.DOCTOR) is not None else "/doctor."
+    try:
+        made = tree.commit([Create(place, ephemeral=True, sequence=True)])
+    except NotPermitted:
+        return [_ok("zookeeper", "It answers; this identity may not write here.")]
     path = made.results[0] if isinstance(made, Committed) else None
     if not isinstance(path, str):
         raise RefusedByState(f"ZooKeeper refused a write: {made}.", next_step="Correct TASKERMAN_ZOOKEEPER_ROOT.")

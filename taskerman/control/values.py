@@ -383,13 +383,15 @@ class Discarded(Noun):
 
 class Initialised(Noun):
     """The installation as it stands, with its holds. `queues`: those that every installation has. `accepted`: the
-    installations that were accepted now. `strangers`: the nodes that have reported one, and do not go on yet."""
+    installations that were accepted now. `strangers`: the nodes that have reported one, and do not go on yet.
+    `secured`: how many records were given their rights."""
 
     installation: str
     holds: tuple[Hold, ...]
     queues: tuple[str, ...]
     accepted: tuple[str, ...] = ()
     strangers: tuple[Stranger, ...] = ()
+    secured: int | None = None
 
 
 class Finding(Noun):

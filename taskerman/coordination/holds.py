@@ -30,6 +30,7 @@ class HoldVerbs(Verbs):
             layout.AUDIT,
             layout.WAITS,
             layout.STRANGERS,
+            layout.DOCTOR,
         )
         hold = Hold(id="new-installation", on="*", why=why, by=self._by, at=self._clock())
         fresh = Control(installation=str(uuid.uuid4()), holds=(hold,))

@@ -19,11 +19,13 @@ __all__ = [
     "AUDIT",
     "CLUSTERS",
     "CONTROL",
+    "DOCTOR",
     "JANITOR",
     "LEADERS",
     "NODES",
     "REFUSED",
     "RESTORED",
+    "RIGHTS",
     "SCOPES",
     "SCOPE_DATA",
     "STRANGERS",
@@ -72,6 +74,8 @@ WAITS = "/waits"
 LEADERS = "/leaders"
 JANITOR = "/janitor"
 STRANGERS = "/strangers"
+RIGHTS = "/rights"
+DOCTOR = "/doctor"
 
 RESTORED = "restored"
 """The id of the stop that a node puts which knows a later state. It is shown among the holds; it is not lifted so."""

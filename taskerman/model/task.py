@@ -18,7 +18,7 @@ from taskerman.errors import (
     DocumentVersionUnsupported,
 )
 from taskerman.model.base import Noun, Timestamp, parse_json_object
-from taskerman.model.ids import ActionName, ClusterName, DiscoveryName, NodeId, Owner, ScopeName, TaskId
+from taskerman.model.ids import ID, ActionName, ClusterName, DiscoveryName, NodeId, Owner, ScopeName, TaskId
 from taskerman.model.window import WindowArgs
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "FailureMark",
     "LeaseArgs",
     "PuttingAway",
+    "Signature",
     "TaskControl",
     "TaskDocument",
     "TaskState",
@@ -118,6 +119,14 @@ class TaskermanParams(Noun):
     window_args: WindowArgs = WindowArgs()
 
 
+class Signature(Noun):
+    """Who vouches for a document. `key`: the id of an Ed25519 key. `value`: base64 of the signature over the canonical
+    JSON of the document (sorted keys, no spaces, UTF-8) without `signature`."""
+
+    key: str = Field(pattern=rf"^{ID}$")
+    value: str = Field(pattern=r"^[A-Za-z0-9+/]{86}==$")
+
+
 class TaskDocument(Noun):
     """One firing: what must happen to a cluster. The wire format of the global queue, version 1.
 
@@ -137,6 +146,7 @@ class TaskDocument(Noun):
     destnode: Literal[""] = ""
     scheduled_for: Timestamp | None = None
     not_after: Timestamp | None = None
+    signature: Signature | None = None
 
     @model_validator(mode="after")
     def _one_way_to_say_it(self) -> TaskDocument:

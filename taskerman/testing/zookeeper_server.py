@@ -64,12 +64,13 @@ class ZookeeperServer:
         tick_ms: int = 500,
         port: int | None = None,
         member: tuple[int, tuple[str, ...]] | None = None,
+        extra: tuple[str, ...] = (),
     ) -> None:
         """Not started yet.
 
         `classpath`: of the server program, kept under that name; found when None. `durable`: sync every write to disk,
         as production does. `tick_ms`: sessions may last from 2 to 20 ticks. `port`: of clients; a free one when None.
-        `member`: its id in an ensemble and the ensemble's `server.N=` lines.
+        `member`: its id in an ensemble and the ensemble's `server.N=` lines. `extra`: more lines of its configuration.
 
         Raises `UsageError` when there is no server program on this machine.
         """
@@ -81,7 +82,7 @@ class ZookeeperServer:
                 next_step="Install it: `apt-get install zookeeper`.",
             )
         self.classpath, self._java = found, java
-        self._durable, self._tick_ms, self._member = durable, tick_ms, member
+        self._durable, self._tick_ms, self._member, self._extra = durable, tick_ms, member, extra
         self.port = port or free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._folder = tempfile.TemporaryDirectory(prefix="taskerman-zookeeper-")
@@ -197,7 +198,7 @@ class ZookeeperServer:
             lines += ["clientPortAddress=127.0.0.1", f"clientPort={self.port}"]
         else:
             lines += ["initLimit=20", "syncLimit=10", "standaloneEnabled=false", *self._member[1]]
-        return "\n".join(lines) + "\n"
+        return "\n".join([*lines, *self._extra]) + "\n"
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None:

@@ -36,6 +36,7 @@ from taskerman.model.attempt import NodeRecord
 from taskerman.model.base import Noun
 from taskerman.model.outcome import DeadLetterState, End, Outcome
 from taskerman.model.plan import Plan, Refusal
+from taskerman.model.rights import Role
 from taskerman.model.slot import Slot
 from taskerman.model.task import FailureMark, TaskControl, TaskState
 from taskerman.policy.admission import Admitted, Reason, Waiting, admit
@@ -78,7 +79,7 @@ class Stage:
 
     def agent(self, node: str, journal: str = "j") -> NodeMoves:
         """A started agent."""
-        moves = NodeMoves(self.ground.open(), node, journal, monotonic=self.clock.monotonic)
+        moves = NodeMoves(self.ground.open(Role.AGENT), node, journal, monotonic=self.clock.monotonic)
         moves.start()
         return moves
 
@@ -208,7 +209,7 @@ def test_start_registers_the_node_and_fences_every_earlier_agent(stage: Stage) -
 def test_start_finds_the_attempt_of_an_earlier_agent_and_counts_the_adoption(stage: Stage) -> None:
     plan = stage.plan()
     attempt = stage.take(stage.agent("n0", "mine"), plan).attempt
-    heir = NodeMoves(stage.ground.open(), "n0", "another")
+    heir = NodeMoves(stage.ground.open(Role.AGENT), "n0", "another")
     started = heir.start()
     assert started.attempt == attempt
     assert started.journal == "mine"
@@ -223,7 +224,7 @@ def test_start_finds_the_attempt_of_an_earlier_agent_and_counts_the_adoption(sta
 def test_a_start_without_an_answer_is_repeated(stage: Stage, became: LostAnswer) -> None:
     plan = stage.plan()
     stage.agent("n0")
-    moves = NodeMoves(stage.ground.open(), "n0", "j")
+    moves = NodeMoves(stage.ground.open(Role.AGENT), "n0", "j")
     stage.lose(moves.tree, became, moves.start)
     moves.start()
     assert moves.epoch == stage.node("n0").epoch
@@ -235,7 +236,7 @@ def test_an_adoption_is_counted_once_however_often_its_start_is_repeated(stage: 
     """Else a bad network at three starts would make an attempt count as lost that was taken over once."""
     plan = stage.plan()
     stage.take(stage.agent("n0"), plan)
-    heir = NodeMoves(stage.ground.open(), "n0", "j")
+    heir = NodeMoves(stage.ground.open(Role.AGENT), "n0", "j")
     for _ in range(3):
         stage.lose(heir.tree, became, heir.start)
     heir.start()

@@ -12,6 +12,7 @@ import pytest
 
 from taskerman import bootstrap, cli
 from taskerman.control import Desk
+from taskerman.control.wire import AWS_VARIABLES
 from taskerman.ports.history import HistoryReader
 from taskerman.settings import Loaded, Settings
 from taskerman.testing.history import MemoryHistory
@@ -53,6 +54,8 @@ class CommandLine:
         monkeypatch.setattr(bootstrap, "open_history_reader", open_history_reader)
         monkeypatch.setattr(bootstrap, "read_settings", lambda: Loaded(Settings(operator="ada@laptop"), {}))
         monkeypatch.setattr("time.sleep", fleet.clock.advance)
+        for name in AWS_VARIABLES:  # what this machine has set is no business of a test
+            monkeypatch.delenv(name, raising=False)
 
     def __call__(self, *words: str) -> Answer:
         self._capsys.readouterr()

@@ -14,9 +14,11 @@ from typing import Protocol
 import pytest
 
 from taskerman.adapters.zookeeper import ZookeeperTree
+from taskerman.model.rights import Role
 from taskerman.ports.tree import Create, Exists, Link, Tree
 from taskerman.testing.tree import LostAnswer, MemoryServer, MemoryTree
 from taskerman.testing.zookeeper_server import ZookeeperServer
+from tests.support.identities import CREDENTIALS, secure
 from tests.support.tcp_proxy import Held, ZookeeperProxy
 from tests.support.waiting import until
 from tests.support.zookeeper import SESSION, end_session, identity_of
@@ -27,8 +29,8 @@ __all__ = ["Bell", "Ground", "MemoryGround", "ZookeeperGround", "ground", "settl
 class Ground(Protocol):
     """Clients of one and the same tree, and their faults."""
 
-    def open(self) -> Tree:
-        """A new client with its own session, open."""
+    def open(self, role: Role = Role.CONTROL) -> Tree:
+        """A new client with its own session, open. `role`: as whom, where there are identities."""
         ...
 
     def lose_answer(self, tree: Tree, became: LostAnswer) -> None:
@@ -83,7 +85,7 @@ class MemoryGround:
     def __init__(self) -> None:
         self.server = MemoryServer()
 
-    def open(self) -> Tree:
+    def open(self, role: Role = Role.CONTROL) -> Tree:
         return self.server.client()
 
     def lose_answer(self, tree: Tree, became: LostAnswer) -> None:
@@ -109,16 +111,21 @@ class MemoryGround:
 class ZookeeperGround:
     """A real server, each client on a wire of its own."""
 
-    def __init__(self, server: ZookeeperServer, stack: ExitStack) -> None:
-        self._server, self._stack = server, stack
+    def __init__(self, server: ZookeeperServer, stack: ExitStack, *, secured: bool = False) -> None:
+        """`secured`: every role has an identity, and every record its rights."""
+        self._server, self._stack, self._secured, self._unsecured = server, stack, secured, secured
         self._root = f"/ground-{uuid.uuid4().hex[:12]}"
         self._wires: dict[int, ZookeeperProxy] = {}
         self._ended: set[int] = set()
         self._held: dict[int, tuple[Held, tuple[int, bytes]]] = {}
 
-    def open(self) -> Tree:
+    def open(self, role: Role = Role.CONTROL) -> Tree:
+        if self._unsecured:
+            self._unsecured = False
+            secure(self._server.hosts, self._root)
         wire = self._stack.enter_context(ZookeeperProxy(self._server.port))
-        tree = ZookeeperTree(wire.hosts, root=self._root, session_timeout=SESSION)
+        credential = CREDENTIALS[role] if self._secured else None
+        tree = ZookeeperTree(wire.hosts, root=self._root, session_timeout=SESSION, credential=credential)
         self._stack.callback(tree.close)
         self._stack.callback(wire.heal)
         tree.open()
@@ -159,11 +166,18 @@ class ZookeeperGround:
         until(lambda: tree.session not in (None, identity[0]), "the client has a new session")
 
 
-@pytest.fixture(params=["memory", pytest.param("zookeeper", marks=pytest.mark.real)])
+@pytest.fixture(
+    params=[
+        "memory",
+        pytest.param("zookeeper", marks=pytest.mark.real),
+        pytest.param("zookeeper with rights", marks=pytest.mark.real),
+    ]
+)
 def ground(request: pytest.FixtureRequest) -> Iterator[Ground]:
-    """Each test on the in-memory tree, and on a real ZooKeeper."""
+    """Each test on the in-memory tree, on a real ZooKeeper, and on one where every role has an identity of its own."""
     if request.param == "memory":
         yield MemoryGround()
         return
     with ExitStack() as stack:
-        yield ZookeeperGround(request.getfixturevalue("zookeeper"), stack)
+        server = request.getfixturevalue("zookeeper")
+        yield ZookeeperGround(server, stack, secured=request.param != "zookeeper")

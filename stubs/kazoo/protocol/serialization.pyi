@@ -1,9 +1,18 @@
+from collections.abc import Sequence
 from typing import NamedTuple
+
+class Auth(NamedTuple):
+    auth_type: int
+    scheme: str
+    auth: str
+
+class Connect(NamedTuple):
+    protocol_version: int
 
 class Create(NamedTuple):
     path: str
     data: bytes
-    acl: list[object]
+    acl: Sequence[object]
     flags: int
 
 class Delete(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from taskerman.adapters.zookeeper.identity import Credential, Wire
 from taskerman.adapters.zookeeper.tree import ZookeeperTree
 
-__all__ = ["ZookeeperTree"]
+__all__ = ["Credential", "Wire", "ZookeeperTree"]

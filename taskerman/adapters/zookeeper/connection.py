@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import select
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 from kazoo.client import KazooClient
 from kazoo.handlers.threading import KazooTimeoutError, SequentialThreadingHandler
 from kazoo.protocol.states import Callback, EventType, KazooState, WatchedEvent
 from kazoo.retry import KazooRetry
 
+from taskerman.adapters.zookeeper.identity import Credential, Wire, guarded_logger
 from taskerman.errors import CoordinationUnavailable, UsageError
 from taskerman.ports.tree import Link, Wake
 
@@ -130,8 +133,19 @@ class Watcher:
 class Connection:
     """One session after the other on the same servers. Safe to use from several threads; not to be reopened."""
 
-    def __init__(self, hosts: str, session_timeout: timedelta, told: Callable[[Link], None]) -> None:
-        """`told`: of every change of the link, on kazoo's thread. Raises `UsageError` for malformed hosts."""
+    def __init__(
+        self,
+        hosts: str,
+        session_timeout: timedelta,
+        told: Callable[[Link], None],
+        *,
+        credentials: Sequence[Credential] = (),
+        wire: Wire | None = None,
+    ) -> None:
+        """`told`: of every change of the link, on kazoo's thread. `credentials`: as whom, all of them at once.
+
+        `wire`: TLS; None: in the clear. Raises `UsageError` for malformed hosts and for files that cannot be read.
+        """
         session_s = session_timeout.total_seconds()
         retry = KazooRetry(max_tries=-1, delay=0.05, backoff=2, max_delay=min(0.5, session_s / 4))
         self._handler = _Handler(
@@ -139,7 +153,15 @@ class Connection:
         )
         self._forget_after_s, self._down_since = 2 * session_s, time.monotonic()
         try:
-            self.client = KazooClient(hosts=hosts, timeout=session_s, connection_retry=retry, handler=self._handler)
+            self.client = KazooClient(
+                hosts=hosts,
+                timeout=session_s,
+                connection_retry=retry,
+                handler=self._handler,
+                logger=guarded_logger(),
+                auth_data=[("digest", f"{one.user}:{one.password}") for one in credentials],
+                **({} if wire is None else _tls(wire)),
+            )
         except ValueError as error:
             raise UsageError(
                 f"{hosts!r} is not a list of ZooKeeper servers ({error}).", next_step="Write host:port,host:port,..."
@@ -238,3 +260,18 @@ class Connection:
         for wake in owed:
             self.dispatch(wake)
         self._told(_LINKS[state])
+
+
+def _tls(wire: Wire) -> dict[str, Any]:
+    """kazoo's words for it. What cannot be read is said now, and not for ever by each try to connect."""
+    for name, file in (("CA", wire.ca), ("CERT", wire.cert), ("KEY", wire.key)):
+        if file is not None and not os.access(file, os.R_OK):
+            raise UsageError(f"{file} cannot be read.", next_step=f"See TASKERMAN_ZOOKEEPER_TLS_{name}.")
+    return {
+        "use_ssl": True,
+        "ca": None if wire.ca is None else str(wire.ca),
+        "certfile": None if wire.cert is None else str(wire.cert),
+        "keyfile": None if wire.key is None else str(wire.key),
+        "keyfile_password": wire.key_password,
+        "check_hostname": wire.check_hostname,
+    }

@@ -22,8 +22,8 @@ from kazoo.exceptions import (
 )
 from kazoo.protocol import serialization
 from kazoo.protocol.states import ZnodeStat
-from kazoo.security import OPEN_ACL_UNSAFE
 
+from taskerman.adapters.zookeeper.identity import Acls, open_to_all
 from taskerman.errors import AnswerUnknown, CoordinationUnavailable, NotPermitted, TaskermanError
 from taskerman.ports.tree import Check, Committed, Create, Delete, Op, Refusal, Refused, Set, Stat
 
@@ -63,13 +63,13 @@ class Rooted:
         """The inverse of `full`."""
         return full[len(self._root) :] or "/"
 
-    def request(self, op: Op) -> object:
-        """kazoo's request for one operation of a transaction."""
+    def request(self, op: Op, acls: Acls = open_to_all) -> object:
+        """kazoo's request for one operation of a transaction. `acls`: of what is created, by our path."""
         path = self.full(op.path)
         match op:
             case Create():
                 flags = (_EPHEMERAL if op.ephemeral else 0) | (_SEQUENCE if op.sequence else 0)
-                return serialization.Create(path, op.data, OPEN_ACL_UNSAFE, flags)
+                return serialization.Create(path, op.data, acls(op.path), flags)
             case Set():
                 return serialization.SetData(path, op.data, _version(op.version))
             case Delete():
@@ -142,7 +142,7 @@ def read_error(what: str, error: Exception) -> TaskermanError:
 def _not_permitted(what: str, error: Exception) -> NotPermitted:
     return NotPermitted(
         f"ZooKeeper does not permit this: {what} ({_name(error)}).",
-        next_step="Look at its ACL, and at the identity that this process has.",
+        next_step="It depends on TASKERMAN_ZOOKEEPER_USER: `taskerman doctor` says what that identity may do.",
     )
 
 

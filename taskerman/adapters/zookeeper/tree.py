@@ -14,13 +14,25 @@ from datetime import timedelta
 from typing import TypeVar
 
 from kazoo.client import KazooClient
-from kazoo.exceptions import NodeExistsError, NoNodeError
+from kazoo.exceptions import NoAuthError, NodeExistsError, NoNodeError
 from kazoo.interfaces import IAsyncResult
 from kazoo.protocol.states import ZnodeStat
 
 from taskerman.adapters.zookeeper.connection import Connection
+from taskerman.adapters.zookeeper.identity import (
+    Acls,
+    Credential,
+    Wire,
+    access_list,
+    acls_of,
+    open_to_all,
+    owners_of,
+    role_of,
+)
 from taskerman.adapters.zookeeper.translation import Rooted, read_error, stat_of, unknown, verdict
+from taskerman.coordination.layout import RIGHTS, decode
 from taskerman.errors import CoordinationUnavailable, TaskermanError, UsageError
+from taskerman.model.rights import Identities, Role
 from taskerman.ports.tree import (
     Children,
     Committed,
@@ -32,6 +44,7 @@ from taskerman.ports.tree import (
     Read,
     Record,
     Refused,
+    Set,
     Stat,
     Wake,
     ancestors,
@@ -57,6 +70,9 @@ class ZookeeperTree:
         open_timeout: timedelta = timedelta(seconds=15),
         on_request: Callable[[str], None] | None = None,
         on_failure: Callable[[str, str], None] | None = None,
+        credential: Credential | None = None,
+        node_credential: Credential | None = None,
+        wire: Wire | None = None,
     ) -> None:
         """Not connected yet.
 
@@ -64,7 +80,9 @@ class ZookeeperTree:
         much silence the servers end the session (they may answer with another limit). `answer_timeout`: the longest
         that any one call waits, a lost connection included; the session timeout when None. `on_request`: told
         "read" or "write" for every request sent, to count them. `on_failure`: likewise, and the code of our error,
-        for every call that got no answer or an error for one; a refused commit is an answer.
+        for every call that got no answer or an error for one; a refused commit is an answer. `credential`: as whom it
+        comes; `node_credential`: the identity of this node, beside its role's. `wire`: TLS; None: in the clear. What
+        it creates gets the rights of the installation's identities, as they are recorded when it is opened.
 
         Raises `UsageError`.
         """
@@ -80,6 +98,9 @@ class ZookeeperTree:
         self._listeners: list[Callable[[Link], None]] = []
         self._life = threading.Lock()
         self._connection: Connection | None = None
+        self._credentials = tuple(one for one in (credential, node_credential) if one is not None)
+        self._node_credential, self._wire = node_credential, wire
+        self._acls: Acls = open_to_all
 
     # --- life --------------------------------------------------------------------------------------------
 
@@ -87,10 +108,13 @@ class ZookeeperTree:
         with self._life:
             if self._connection is not None:
                 return
-            connection = Connection(self._hosts, self._session_timeout, self._tell)
+            connection = Connection(
+                self._hosts, self._session_timeout, self._tell, credentials=self._credentials, wire=self._wire
+            )
             self._connection = connection
             try:
                 connection.start(self._open_timeout)
+                self._learn_rights()
                 self.ensure("/")
             except BaseException:
                 self._connection = None
@@ -151,7 +175,7 @@ class ZookeeperTree:
         except CoordinationUnavailable as error:
             raise unknown(ops, error) from error
         transaction = connection.client.transaction()
-        transaction.operations += [self._rooted.request(op) for op in ops]
+        transaction.operations += [self._rooted.request(op, self._acls) for op in ops]
         self._count("write")
         try:
             answers = transaction.commit_async().get(timeout=_left(deadline))
@@ -167,12 +191,16 @@ class ZookeeperTree:
         created = []
         for part in dict.fromkeys(part for path in missing for part in ancestors(path)):
             self._count("write")
-            created.append((part, connection.client.create_async(part)))
+            created.append((part, connection.client.create_async(part, acl=self._acls(self._rooted.ours(part)))))
         for part, result in created:
             try:
                 result.get(timeout=_left(deadline))
             except NodeExistsError:
                 continue
+            except NoAuthError as error:
+                if part not in missing:
+                    continue  # on the way, and not ours to make: whether it is there shows below it
+                raise read_error(f"create {part}", error) from error
             except Exception as error:
                 raise read_error(f"create {part}", error) from error
 
@@ -189,6 +217,66 @@ class ZookeeperTree:
         except TaskermanError as error:
             self._fail(kind, error.code)
             raise
+
+    # --- rights -----------------------------------------------------------------------------------------
+
+    def _learn_rights(self) -> None:
+        """Who is who in this installation, if that is recorded: it decides what others may do to what we create."""
+        record = self.get(RIGHTS)
+        self._acls = open_to_all
+        if record is not None and record.data:
+            self._acls = acls_of(decode(Identities, record, RIGHTS), self._node_credential)
+
+    @property
+    def role(self) -> Role | None:
+        """Which role this client has in the installation. None: none of them, or everybody may do everything.
+
+        Raises `CoordinationUnavailable`, `NotPermitted`.
+        """
+        record = self.get(RIGHTS)
+        return (
+            None
+            if record is None or not record.data
+            else role_of(decode(Identities, record, RIGHTS), self._credentials)
+        )
+
+    def secure(self, identities: Identities) -> int:
+        """Record who is who, and give every record its rights; how many there are. Idempotent, to be repeated.
+
+        What others create meanwhile has the rights that they knew of: they learn these when they connect the next
+        time. Raises `UsageError` when this client would lock itself out; `NotPermitted`, `CoordinationUnavailable`.
+        """
+        if role_of(identities, self._credentials) is not Role.CONTROL:
+            raise UsageError(
+                "These identities would lock out whoever sets them: TASKERMAN_ZOOKEEPER_USER and its password are none "
+                "of control's.",
+                next_step="`taskerman keys digest` prints what to put into TASKERMAN_ZOOKEEPER_IDENTITIES.",
+            )
+        self._acls = acls_of(identities, self._node_credential)
+        self.ensure(RIGHTS)
+        self._give("/", identities)
+        done = self.commit([Set(RIGHTS, identities.to_json(), None)])
+        assert isinstance(done, Committed)
+        return self._secure_below("/", identities) + 1
+
+    def _secure_below(self, path: str, identities: Identities) -> int:
+        listing = self.children(path)
+        paths = [f"{path.rstrip('/')}/{name}" for name in (listing.names if listing else ())]
+        for one in paths:
+            self._give(one, identities)
+        return len(paths) + sum(self._secure_below(one, identities) for one in paths)
+
+    def _give(self, path: str, identities: Identities) -> None:
+        """The rights of one record. A node's own identity is known to the node alone, and is left as it is."""
+        connection, deadline = self._reach()
+        full = self._rooted.full(path)
+        there = _wait(connection.client.get_acls_async(full), f"rights of {path}", deadline)
+        if there is None:
+            return
+        node = path.rpartition("/")[2]
+        acls = access_list(identities, path, owners_of(there[0], node) or identities.agent)
+        self._count("write")
+        _wait(connection.client.set_acls_async(full, acls), f"set the rights of {path}", deadline)
 
     # --- reads -------------------------------------------------------------------------------------------
 
