@@ -146,7 +146,7 @@ class ZookeeperGround:
     def deliver_late(self, tree: Tree) -> None:
         held, (session, _) = self._held.pop(id(tree))
         answer = held.deliver()
-        assert answer == 0 or session in self._ended, "the server did not take it"
+        assert answer == 0 or session in self._ended, f"the server did not take it ({answer})"
 
     def cut(self, tree: Tree) -> None:
         self._wires[id(tree)].cut()
