@@ -22,7 +22,8 @@ BAD = ("failed", "failed_check", "refused", "unsafe", "lost", "deferred", "defer
 WINDOW = {"windows": [{"opens": "12:00", "closes": "12:10"}, {"opens": "12:30", "closes": "24:00"}]}
 
 
-def _shape(r: random.Random) -> TaskShape:
+def shape(r: random.Random) -> TaskShape:
+    """A task of some shape."""
     return TaskShape(
         nodes=tuple(sorted(r.sample(NODES, r.randint(1, len(NODES))))),
         cap=r.randint(1, 3),
@@ -87,8 +88,8 @@ def thing(w: World, r: random.Random) -> Callable[[], None]:
     if x < 0.75:
         return _person(w, r)
     if x < 0.80:
-        shape = _shape(r)
-        return lambda: w.plan(task, shape)
+        wanted = shape(r)
+        return lambda: w.plan(task, wanted)
     if x < 0.82:
         return w.close
     if x < 0.86:
@@ -134,7 +135,7 @@ def run(
     r = random.Random(seed)
     w = World(edit=edit, serve=serve)
     for task in TASKS[: r.randint(1, 2)]:
-        w.plan(task, _shape(r))
+        w.plan(task, shape(r))
     for node in NODES:
         w.start(node)
     for _ in range(steps):

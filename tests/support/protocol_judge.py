@@ -97,8 +97,9 @@ class View:
         return scope_place(self.data[path])
 
     def plans(self) -> dict[str, Plan]:
-        """Every plan by its task."""
-        return {name: plan_record(self.data[layout.task(name)]) for name in self.children(layout.TASKS)}
+        """Every plan by its task; what was put away has none."""
+        found = {name: self.data[layout.task(name)] for name in self.children(layout.TASKS)}
+        return {name: plan_record(data) for name, data in found.items() if not data.startswith(b"{")}
 
     def headers(self, cluster: str) -> Counter[str]:
         """How often each task stands among the open ones."""
@@ -378,6 +379,8 @@ class Judge:
             for name in after.children(layout.progresses(task)):
                 if name in ended:
                     raise Violation(f"{task}/{name} has an end and a progress record")
+            if after.control(task).state is TaskState.CLOSING:
+                continue
             counts = {after.headers(cluster)[task] for cluster in plan.clusters}
             if len(counts) > 1 or max(counts) > 1 or (0 in counts and len(ended) < len(plan.nodes)):
                 raise Violation(f"{task} stands {counts} times among the open ones; {len(ended)} of its nodes ended")

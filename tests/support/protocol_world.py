@@ -86,9 +86,11 @@ class World:
     """All of it. `edit` changes what agents, router and person commit: a mutation of the protocol. `serve`: makes the
     server."""
 
+    judged_by: type[Judge] = Judge
+
     def __init__(self, *, edit: Filter | None = None, serve: Serve = JudgedServer) -> None:
         self.clock: ManualClock = ManualClock()
-        self.judge: Judge = Judge(now=self.clock.now)
+        self.judge: Judge = self.judged_by(now=self.clock.now)
         self.judge.on_person_freed = self._person_freed
         self.server = serve(self.judge, self.clock)
         self.server.interleave = self._between
@@ -355,7 +357,11 @@ class World:
         elif isinstance(standing, Over):
             end_waiting(actor.moves, plan, standing, reason="over", now=now)
         elif isinstance(standing, Ended) and standing.end.dead_letter is DeadLetterState.OWED:
-            actor.moves.announced(task, standing)
+            self.announce(actor, task, standing)
+
+    def announce(self, actor: Actor, task: str, ended: Ended) -> None:
+        """The agent sends its dead letter, and notes it."""
+        actor.moves.announced(task, ended)
 
     def _compare(self, plan: Plan, actor: Actor, standing: Ready | Waiting) -> None:
         """What `explain` prints is what the agent decided."""
