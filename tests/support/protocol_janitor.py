@@ -91,6 +91,7 @@ class HouseJudge(Judge):
         if name not in after.control(attempt.task).failed:
             raise Violation(f"{attempt.id} ended with its machine, and uses no budget")
         self.failing[attempt.task].add(name)
+        self.gates.ended(attempt, name, None)
 
     def _end(self, task: str, name: str, before: View, after: View, verb: AuditEntry | None) -> None:
         was, now = before.end(task, name), after.end(task, name)
@@ -111,7 +112,7 @@ class HouseJudge(Judge):
                 raise Violation(f"{task}/{name} was swept as expired in a task that is {state.value}")
         super()._end(task, name, before, after, verb)
 
-    def _ctl(self, task: str, before: View, after: View) -> None:  # type: ignore[override]
+    def _ctl(self, task: str, before: View, after: View) -> None:
         path = layout.control(task)
         if path in before.data and path not in after.data:
             if not after.data[layout.task(task)].startswith(b"{"):
@@ -121,6 +122,7 @@ class HouseJudge(Judge):
             self.put_away.add(task)
             return
         if path not in before.data:
+            super()._ctl(task, before, after)
             return
         was, now = before.control(task), after.control(task)
         if was == now:
