@@ -18,7 +18,7 @@ __all__ = ["invoke", "main"]
 
 INTERRUPTED = 130
 
-_LISTS = {"slots": ("list", "release"), "history": ("list", "letters", "audit", "upgrade")}
+_LISTS = {"slots": ("list", "release"), "scopes": ("list", "set"), "history": ("list", "letters", "audit", "upgrade")}
 """Verbs with verbs of their own that list when none of those follows."""
 
 
@@ -74,13 +74,27 @@ def _settle(error: Exception, *, as_json: bool) -> int:
         case TyperException():
             context = getattr(error, "ctx", None)
             command = context.command_path if context else "taskerman"
-            return _report("E-USAGE", error.format_message(), f"See `{command} --help`.", 2, as_json=as_json)
+            said = _plain(error.format_message())
+            return _report("E-USAGE", said, f"See `{command} --help`.", 2, as_json=as_json)
         case _:
             import traceback  # noqa: PLC0415
 
             traceback.print_exception(error)
             said = f"{type(error).__name__}: {error}."
             return _report("E-BUG", said, "Please report it, with the lines above.", 1, as_json=as_json)
+
+
+def _plain(message: str) -> str:
+    """The parser's words on one line, without the words of the library that it asks."""
+    said = " ".join(message.split()).removesuffix(".")
+    for theirs, ours in (
+        ("Value error, ", ""),
+        ("Input should be", "it should be"),
+        (", unable to parse string as an integer", ""),
+        (", unable to parse string as a number", ""),
+    ):
+        said = said.replace(theirs, ours)
+    return f"{said}."
 
 
 def _report(code: str, what: str, next_step: str, exit_code: int, *, as_json: bool) -> int:

@@ -30,7 +30,7 @@ def router() -> None:
 
 def agent(
     once: Annotated[bool, typer.Option("--once", help="Do what there is to do, and end: for cron.")] = False,
-    max_wait: Annotated[float, typer.Option(help="With --once: end after so many seconds of waiting.")] = 600,
+    max_wait: Annotated[float, typer.Option(help="With --once: end after so many seconds of waiting.", min=0)] = 600,
 ) -> None:
     """Do this node's tasks, each in its turn. One a node; SIGTERM lets a running action go on and ends the agent."""
     from datetime import timedelta  # noqa: PLC0415

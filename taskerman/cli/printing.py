@@ -5,6 +5,7 @@ Rich is imported for a terminal only: what is piped is plain, aligned, and the s
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ __all__ = [
     "Why",
     "ago",
     "be_quiet",
+    "check_timeout",
     "desk",
     "live",
     "one_line",
@@ -66,6 +68,16 @@ def be_quiet() -> None:
     import logging  # noqa: PLC0415
 
     logging.getLogger().addHandler(logging.NullHandler())
+
+
+def check_timeout(timeout: float | None, wait: bool) -> None:
+    """Raise `UsageError` for a --timeout of nothing, or one that is no time."""
+    from taskerman.errors import UsageError  # noqa: PLC0415
+
+    if timeout is not None and not wait:
+        raise UsageError("--timeout says how long to wait, and nothing waits.", next_step="Give --wait too.")
+    if timeout is not None and not 0 <= timeout < math.inf:
+        raise UsageError(f"--timeout {timeout} is not a time to wait.", next_step="Give seconds, 0 or more.")
 
 
 def print_value(value: Noun, as_json: bool, blocks: Sequence[Block]) -> None:

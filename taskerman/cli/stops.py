@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from taskerman.cli.printing import Json, Why, desk, live, print_value, print_values
+from taskerman.cli.printing import Json, Why, check_timeout, desk, live, print_value, print_values
 
 __all__ = ["approve", "cancel", "hold", "resume", "slots", "unhold"]
 
@@ -65,6 +65,7 @@ def cancel(
     from taskerman import control  # noqa: PLC0415
     from taskerman.cli import views  # noqa: PLC0415
 
+    check_timeout(timeout, wait)
     with desk() as at:
         done = control.cancel(at, task, why)
         if not wait:
@@ -116,7 +117,7 @@ def _list(
     from taskerman.cli import views  # noqa: PLC0415
 
     with desk() as at:
-        found = control.list_slots(at, cluster)
+        found = control.slots_of(at, cluster)
         print_values(found, as_json, views.places(found, at.now()))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from taskerman.cli.printing import Block, Json, desk, live, print_blocks, print_value
+from taskerman.cli.printing import Block, Json, check_timeout, desk, live, print_blocks, print_value
 
 if TYPE_CHECKING:
     from taskerman.control import Desk
@@ -57,7 +57,14 @@ def submit(
 
     from taskerman import bootstrap, control  # noqa: PLC0415
     from taskerman.cli import documents, views  # noqa: PLC0415
+    from taskerman.errors import UsageError  # noqa: PLC0415
 
+    check_timeout(timeout, wait)
+    if dry_run and (wait or unchecked):
+        raise UsageError(
+            f"--dry-run sends nothing, so --{'wait' if wait else 'unchecked'} says nothing.",
+            next_step="Leave one of the two out.",
+        )
     flags = documents.Flags(
         action, cluster, owner, limit, concurrency, tuple(node or ()), tuple(arg or ()), retries, max_failures, task_id
     )

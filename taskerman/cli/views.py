@@ -168,6 +168,8 @@ def held(value: Held, now: datetime) -> list[Block]:
     if value.hold.until is not None:
         said += f" The janitor lifts it {ago(value.hold.until, now)}."
     undo = f"Lift it: taskerman unhold {value.hold.id}"
+    if not value.known:
+        return [said, "No task was ever planned for that cluster: is its name right?", undo]
     if not value.acting:
         return [said, "Nothing was acting.", undo]
     return [said, f"{len(value.acting)} attempts had been taken before, and go on:", _places(value.acting, now), undo]

@@ -14,7 +14,7 @@ from taskerman.control.doctor import examine, initialise
 from taskerman.control.explaining import explain
 from taskerman.control.following import follow, follow_cancel
 from taskerman.control.history import outcome_named, past_audit, past_letters, past_tasks, point_in_time
-from taskerman.control.places import list_slots, release
+from taskerman.control.places import list_slots, release, slots_of
 from taskerman.control.scoping import list_scopes, set_scope
 from taskerman.control.status import overview, task_status
 from taskerman.control.stopping import approve, cancel, hold, resume, time_span, unhold
@@ -52,6 +52,7 @@ __all__ = [
     "set_scope",
     "show_breakers",
     "show_letter",
+    "slots_of",
     "submit",
     "task_status",
     "time_span",

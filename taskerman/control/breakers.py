@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from taskerman.control.desk import Desk, check_why
+from taskerman.control.naming import check_cluster
 from taskerman.control.places import list_slots
 from taskerman.control.values import BreakerReset, BreakerShown, BreakerState
 from taskerman.coordination import overview as reading
@@ -19,6 +20,8 @@ __all__ = ["reset_breaker", "show_breakers"]
 
 def show_breakers(desk: Desk, cluster: ClusterName | None = None) -> Sequence[BreakerShown]:
     """The breaker of `cluster`, or every one that is not simply closed. Raises `NotFound` for an unknown cluster."""
+    if cluster is not None:
+        check_cluster(cluster)
     kept: dict[ClusterName, list[NodeId]] = defaultdict(list)
     for place in list_slots(desk, cluster):
         if place.state is not SlotState.ACTING:
@@ -38,7 +41,9 @@ def reset_breaker(desk: Desk, cluster: ClusterName, why: str) -> BreakerReset:
     A kept slot goes on stopping the cluster, and is named. Raises `NotFound`, `RefusedByState` (nothing to reset),
     `UsageError` (no reason).
     """
-    before = desk.moves().reset_breaker(cluster, check_why(why))
+    check_why(why)
+    check_cluster(cluster)
+    before = desk.moves().reset_breaker(cluster, why)
     (after,) = show_breakers(desk, cluster)
     return BreakerReset(cluster_name=cluster, forgotten=before.recent, kept=after.kept)
 

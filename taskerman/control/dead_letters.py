@@ -13,8 +13,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from taskerman.control.desk import Desk, check_why
+from taskerman.control.naming import check_node
+from taskerman.control.status import named
 from taskerman.control.values import Discarded, LetterLine, Redriven, ShownLetter
 from taskerman.coordination import overview as reading
+from taskerman.coordination.overview import SeenTask
 from taskerman.errors import NotFound, RefusedByState, UsageError
 from taskerman.model.ids import NodeId, TaskId
 from taskerman.model.outcome import DeadLetterState, End, Outcome
@@ -45,6 +48,11 @@ def show_letter(desk: Desk, name: str, node: NodeId | None = None) -> ShownLette
     if isinstance(found, Refusal):
         return ShownLetter(state=found.dead_letter, letter=dead_letter_of_document(found))
     plan, at, end = found
+    if not _letter(end):
+        raise NotFound(
+            f"{at} ended {end.outcome.value} in {plan.task.task_id}: there is no dead letter.",
+            next_step=f"`taskerman status {plan.task.task_id}` shows how each node ended.",
+        )
     return ShownLetter(state=end.dead_letter.value, letter=dead_letter(plan, at, end))
 
 
@@ -81,7 +89,10 @@ def redrive(desk: Desk, name: str, node: NodeId | None = None, why: str = "") ->
     if record is not None and record.gone:
         raise RefusedByState(f"{at} was proved terminated: nothing can be done on it.", next_step="Discard the letter.")
     if end.dead_letter is DeadLetterState.REDRIVEN:
-        raise RefusedByState(f"The dead letter of {at} in {task} was redriven already.")
+        raise RefusedByState(
+            f"The dead letter of {at} in {task} was redriven already.",
+            next_step="`taskerman status` lists the open tasks; the new one's id begins like the old one's.",
+        )
     moves = desk.moves()
     if moves.redrive(task, at, why):
         return Redriven(task_id=task, node=at, reached=not ring(desk.queues, desk.names, plan, [at]))
@@ -123,7 +134,9 @@ def _derived(task: TaskId, suffix: str) -> TaskId:
 
 def _find(desk: Desk, name: str, node: NodeId | None) -> Refusal | tuple[Plan, NodeId, End]:
     """The record that a person means."""
+    key = None
     if node is None and re.fullmatch(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[0-9]+", name):
+        key = name
         name, node, _ = name.split(".")
     if node is None and re.fullmatch(r"(sha256:)?[0-9a-f]{8,64}", name):
         beginning = name.removeprefix("sha256:")
@@ -132,12 +145,12 @@ def _find(desk: Desk, name: str, node: NodeId | None) -> Refusal | tuple[Plan, N
             return found[0]
         if found:
             raise NotFound(f"{len(found)} refused documents begin with {beginning}.", next_step="Give more of it.")
-    seen = reading.see_task(desk.opened(), name)
     if node is not None:
-        end = next((one.end for one in seen.assignments if one.planned.id == node), None)
-        if end is None:
-            raise NotFound(f"{node} has no outcome in {name}.", next_step=f"`taskerman explain {name} {node}`.")
-        return seen.plan, node, end
+        check_node(node)
+    with named(desk, name):
+        seen = reading.see_task(desk.opened(), name)
+    if node is not None:
+        return seen.plan, node, _end_of(seen, node, key)
     letters = [(one.planned.id, one.end) for one in seen.assignments if one.end is not None and _letter(one.end)]
     if not letters:
         raise NotFound(f"Task {name} has no dead letter.", next_step="`taskerman dlq list` shows those there are.")
@@ -145,6 +158,25 @@ def _find(desk: Desk, name: str, node: NodeId | None) -> Refusal | tuple[Plan, N
         nodes = ", ".join(node for node, _ in letters[:10])
         raise NotFound(f"Task {name} has {len(letters)} dead letters.", next_step=f"Name the node: {nodes}.")
     return seen.plan, *letters[0]
+
+
+def _end_of(seen: SeenTask, node: NodeId, key: str | None) -> End:
+    """How `node` ended, by that very key if there is one."""
+    task = seen.plan.task.task_id
+    mine = [one for one in seen.assignments if one.planned.id == node]
+    if not mine:
+        raise NotFound(f"{node} is not in the plan of {task}.", next_step=f"`taskerman status {task}` lists its nodes.")
+    end = mine[0].end
+    if end is None:
+        raise NotFound(
+            f"{node} has no outcome in {task} yet.", next_step=f"See why: `taskerman explain {task} {node}`."
+        )
+    if key is not None and end.attempt != key:
+        raise NotFound(
+            f"There is no dead letter {key} any more.",
+            next_step=f"{node} may have ended again: `taskerman dlq show {task} {node}`, or `taskerman dlq list`.",
+        )
+    return end
 
 
 def _letter(end: End) -> bool:

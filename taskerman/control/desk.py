@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from taskerman.coordination.operator_moves import OperatorMoves
+from taskerman.coordination.overview import installation
 from taskerman.coordination.router_moves import RouterMoves
 from taskerman.errors import UsageError
 from taskerman.model.ids import QueueNames
@@ -38,15 +39,32 @@ class Desk:
     by: str
     guard: SizeGuard = field(default_factory=SizeGuard)
     secure: Callable[[], int] | None = None
+    _looked: set[str] = field(default_factory=set, repr=False, compare=False)
 
-    def opened(self) -> Tree:
-        """The tree, connected. Raises `CoordinationUnavailable`."""
+    def reached(self) -> Tree:
+        """The tree, connected, whatever it holds. Raises `CoordinationUnavailable`."""
         self.tree.open()
         return self.tree
+
+    def opened(self) -> Tree:
+        """The tree, connected, and it holds an installation that this build understands.
+
+        Looked at once: where there is none, "there is no such task" would send people the wrong way, and a change
+        would be the beginning of one. Raises `CoordinationUnavailable`, `LayoutUnsupported`.
+        """
+        tree = self.reached()
+        if "layout" not in self._looked:
+            installation(tree)
+            self._looked.add("layout")
+        return tree
 
     def moves(self) -> OperatorMoves:
         """What a person does to the tree."""
         return OperatorMoves(self.opened(), self.by, self.clock.now)
+
+    def founding_moves(self) -> OperatorMoves:
+        """The same where there may be no installation yet."""
+        return OperatorMoves(self.reached(), self.by, self.clock.now)
 
     def router_moves(self) -> RouterMoves:
         """What a router does to it; a verb only reads by these."""

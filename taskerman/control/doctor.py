@@ -37,7 +37,7 @@ def initialise(
     let the nodes of another installation go on in this one, after ZooKeeper was emptied or restored; `of`: which one,
     when no node has reported it. Raises `RefusedByState` when there is nothing to accept.
     """
-    moves = desk.moves()
+    moves = desk.founding_moves()
     control = moves.install(why)
     accepted: tuple[str, ...] = ()
     if accept:
@@ -95,7 +95,7 @@ def _settings(subject: Subject) -> Sequence[Finding]:
 
 
 def _zookeeper(desk: Desk) -> Sequence[Finding]:
-    tree = desk.opened()
+    tree = desk.reached()
     now = desk.now()
     place = f"{layout.DOCTOR}/" if tree.get(layout.DOCTOR) is not None else "/doctor."
     try:

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from taskerman.control.desk import Desk
+from taskerman.control.naming import check_node
 from taskerman.control.places import list_slots
-from taskerman.control.status import node_status, task_status
+from taskerman.control.status import named, node_status
 from taskerman.control.values import Explanation, HeldPlace, NodeExplanation, NodeState
 from taskerman.coordination import overview as reading
 from taskerman.coordination.overview import SeenAssignment, SeenTask
 from taskerman.coordination.snapshot import read_snapshot
-from taskerman.errors import NotFound, TaskUnknown
+from taskerman.errors import NotFound
 from taskerman.model.ids import NodeId, TaskId
 from taskerman.model.outcome import DeadLetterState, End, Outcome
 from taskerman.model.task import TaskState
@@ -29,11 +30,10 @@ def explain(desk: Desk, task: TaskId, node: NodeId | None = None) -> Explanation
     Raises `TaskUnknown`, which says what became of a document without a plan, and `NotFound` for a node that is not
     in the plan.
     """
-    try:
+    if node is not None:
+        check_node(node)
+    with named(desk, task):
         seen = reading.see_task(desk.opened(), task)
-    except TaskUnknown:
-        task_status(desk, task)  # raises what is known of it
-        raise
     assignments = [assignment for assignment in seen.assignments if node in (None, assignment.planned.id)]
     if not assignments:
         raise NotFound(f"{node} is not in the plan of {task}.", next_step=f"`taskerman status {task}` lists its nodes.")

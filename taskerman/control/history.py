@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from pydantic import JsonValue
 
+from taskerman.control.naming import check_cluster, check_node, check_task
 from taskerman.control.values import LetterLine
 from taskerman.errors import TaskUnknown, UsageError
 from taskerman.model.base import Noun, Timestamp
@@ -92,6 +93,7 @@ class HistoryUpgraded(Noun):
 
 def past_tasks(reader: HistoryReader, query: TaskQuery) -> Sequence[PastTaskLine]:
     """Tasks that were put away, the newest first. Raises `TaskUnknown` when one was named that is not among them."""
+    check_names(query.task, query.cluster, query.node)
     found = reader.ended_tasks(query)
     if not found and query.task is not None and not reader.ended_tasks(TaskQuery(task=query.task, most=1)):
         raise TaskUnknown(
@@ -110,6 +112,7 @@ def past_letters(
     most: int = 50,
 ) -> Sequence[LetterLine]:
     """Dead letters that were put away, of assignments and of documents, the newest first; at most `most`."""
+    check_names(task, cluster)
     tasks = TaskQuery(task=task, cluster=cluster, letters=True, since=since, most=most)
     documents = RefusalQuery(task=task, cluster=cluster, since=since, most=most)
     lines = [
@@ -154,6 +157,16 @@ def past_audit(reader: HistoryReader, query: AuditQuery) -> Sequence[AuditLine]:
         AuditLine(at=entry.at, by=entry.by, verb=entry.verb, target=entry.target, why=entry.why)
         for entry in reader.audit_entries(query)
     )
+
+
+def check_names(task: str | None, cluster: str | None, node: str | None = None) -> None:
+    """What was given can be such names. Raises `UsageError`."""
+    if task is not None:
+        check_task(task)
+    if cluster is not None:
+        check_cluster(cluster)
+    if node is not None:
+        check_node(node)
 
 
 def point_in_time(text: str, now: datetime) -> datetime:

@@ -5,18 +5,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from taskerman.control.desk import Desk, check_why
+from taskerman.control.naming import check_cluster, check_node
 from taskerman.control.values import HeldPlace, ReleaseDone
 from taskerman.coordination import overview as reading
 from taskerman.coordination.overview import HeldSlot
+from taskerman.errors import NotFound
 from taskerman.model.ids import ClusterName, NodeId
 from taskerman.model.slot import SlotState
 
-__all__ = ["acting_in", "list_slots", "place_of", "release"]
+__all__ = ["acting_in", "list_slots", "place_of", "release", "slots_of"]
 
 
 def list_slots(desk: Desk, cluster: ClusterName | None = None) -> Sequence[HeldPlace]:
     """Every slot that is held, of one cluster or of all. A cluster that nobody ever worked on has none."""
     return tuple(place_of(held) for held in reading.slots(desk.opened(), cluster))
+
+
+def slots_of(desk: Desk, cluster: str | None = None) -> Sequence[HeldPlace]:
+    """The same of a cluster that a person named. Raises `UsageError`, and `NotFound` when nothing of it is known."""
+    if cluster is None:
+        return list_slots(desk)
+    check_cluster(cluster)
+    found = list_slots(desk, cluster)
+    if not found and not reading.is_known(desk.opened(), cluster):
+        raise NotFound(
+            f"No task was ever planned for {cluster}.",
+            next_step="Check its name: `taskerman status` shows those of open tasks, `taskerman slots` every slot.",
+        )
+    return found
 
 
 def acting_in(desk: Desk, cluster: ClusterName | None = None) -> Sequence[HeldPlace]:
@@ -33,6 +49,7 @@ def release(desk: Desk, node: NodeId, why: str, *, is_off: bool = False) -> Rele
     Raises `NotFound`, `RefusedByState` (nothing to release).
     """
     check_why(why)
+    check_node(node)
     moves = desk.moves()
     done = moves.node_is_off(node, why) if is_off else moves.release(node, why)
     scopes = tuple(sorted({path.split("/")[2] for path in done.freed}))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from taskerman.control.desk import Desk
+from taskerman.control.naming import check_task
 from taskerman.control.values import NodeState, NodeStatus, OpenTaskLine, Overview, TaskStatus, Verdict
 from taskerman.coordination import overview as reading
 from taskerman.coordination.belonging import strangers
@@ -16,7 +18,7 @@ from taskerman.model.ids import TaskId
 from taskerman.model.outcome import Outcome
 from taskerman.model.task import TaskState
 
-__all__ = ["describe", "node_status", "overview", "refusal_of", "task_status", "waiting_documents"]
+__all__ = ["describe", "named", "node_status", "overview", "refusal_of", "task_status", "waiting_documents"]
 
 _STATES = {
     ProgressState.WAITING: NodeState.WAITING,
@@ -60,10 +62,19 @@ def overview(desk: Desk) -> Overview:
 
 def task_status(desk: Desk, task: TaskId) -> TaskStatus:
     """Each node of `task`. Raises `TaskUnknown`, which says what became of a document that has no plan."""
-    try:
+    with named(desk, task):
         return describe(reading.see_task(desk.opened(), task))
+
+
+@contextmanager
+def named(desk: Desk, task: str) -> Iterator[TaskId]:
+    """Around whatever a verb does with the task that a person named: the name can be one, and an unknown one is told
+    what is known of it. Raises `UsageError`, `TaskUnknown`."""
+    checked = check_task(task)
+    try:
+        yield checked
     except TaskUnknown:
-        raise _unplanned(desk, task) from None
+        raise _unplanned(desk, checked) from None
 
 
 def describe(seen: SeenTask) -> TaskStatus:
@@ -147,11 +158,14 @@ def _unplanned(desk: Desk, task: TaskId) -> TaskUnknown:
         )
     waiting = waiting_documents(desk)
     if waiting is None:
-        return TaskUnknown(f"There is no task {task}, and {desk.names.tasks} cannot be looked at.")
+        return TaskUnknown(
+            f"There is no task {task}, and {desk.names.tasks} cannot be looked at.",
+            next_step="`taskerman doctor` says why; `taskerman status` lists the open tasks.",
+        )
     if waiting == 0:
         return TaskUnknown(
             f"There is no task {task}, and no document waits in {desk.names.tasks}.",
-            next_step="`taskerman status` lists the open tasks.",
+            next_step=f"`taskerman status` lists the open tasks, `taskerman history --task {task}` what was put away.",
         )
     return TaskUnknown(
         f"There is no task {task} yet; about {waiting} documents wait in {desk.names.tasks}.",

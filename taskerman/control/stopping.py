@@ -12,6 +12,7 @@ from datetime import timedelta
 
 from taskerman.control.desk import Desk, check_why
 from taskerman.control.places import acting_in
+from taskerman.control.status import named
 from taskerman.control.values import Approved, Cancelled, Held, HeldPlace, Resumed, Unheld
 from taskerman.coordination import overview as reading
 from taskerman.coordination.tasks import refuse_unless_parked
@@ -34,7 +35,9 @@ def hold(desk: Desk, on: str, why: str, lasts: timedelta | None = None) -> Held:
     """
     _check_target(desk, on, check_why(why))
     placed = desk.moves().hold(on, why, until=None if lasts is None else desk.now() + lasts)
-    return Held(hold=placed, acting=tuple(_covered(desk, on)))
+    kind, _, name = on.partition(":")
+    known = kind != "cluster" or reading.is_known(desk.opened(), name)
+    return Held(hold=placed, acting=tuple(_covered(desk, on)), known=known)
 
 
 def time_span(text: str) -> timedelta:
@@ -67,10 +70,12 @@ def cancel(desk: Desk, task: TaskId, why: str) -> Cancelled:
     Who still acts is named: their agents abort, and their checks decide. Idempotent, and worth repeating for what a
     race left over. Raises `TaskUnknown`, `TaskEnded`.
     """
-    moves = desk.moves()
-    moves.cancel(task, check_why(why))
-    moves.sweep(task)
-    return cancelled(desk, task)
+    check_why(why)
+    with named(desk, task):
+        moves = desk.moves()
+        moves.cancel(task, why)
+        moves.sweep(task)
+        return cancelled(desk, task)
 
 
 def cancelled(desk: Desk, task: TaskId) -> Cancelled:
@@ -91,9 +96,10 @@ def resume(desk: Desk, task: TaskId, why: str = "") -> Resumed:
     A node that was not reached and holds its assignment already goes on all the same. Raises `RefusedByState`,
     `TaskUnknown`.
     """
-    moves = desk.moves()
-    control = moves.resume(task, why)
-    plan = moves.plan(task)
+    with named(desk, task):
+        moves = desk.moves()
+        control = moves.resume(task, why)
+        plan = moves.plan(task)
     nodes = desk.router_moves().unended(plan)
     unreached = ring(desk.queues, desk.names, plan, nodes)
     return Resumed(task_id=task, excused=control.excused, rung=len(nodes) - len(unreached), unreached=tuple(unreached))
@@ -106,9 +112,10 @@ def approve(desk: Desk, task: TaskId, why: str) -> Approved:
     Raises `RefusedByState` (it is not parked), `TaskUnknown`, `UsageError` (no reason).
     """
     check_why(why)
-    moves = desk.moves()
-    refuse_unless_parked(task, moves.control(task))
-    plan = moves.plan(task)
+    with named(desk, task):
+        moves = desk.moves()
+        refuse_unless_parked(task, moves.control(task))
+        plan = moves.plan(task)
     nodes = desk.router_moves().unended(plan)
     unreached = ring(desk.queues, desk.names, plan, nodes)
     size = moves.approve(task, why)

@@ -252,10 +252,14 @@ class Explanation(Noun):
 
 
 class Held(Noun):
-    """A hold that stands: nothing is taken after it. `acting`: what had been taken before, and goes on."""
+    """A hold that stands: nothing is taken after it. `acting`: what had been taken before, and goes on.
+
+    `known`: False when it stands on a cluster for which no task was ever planned; its name may be misspelt.
+    """
 
     hold: Hold
     acting: tuple[HeldPlace, ...]
+    known: bool = True
 
 
 class Unheld(Noun):

@@ -44,7 +44,7 @@ class HoldVerbs(Verbs):
             same = next((h for h in control.holds if h.on == on), None)
             if same is not None:
                 raise RefusedByState(
-                    f"Hold {same.id} stands on {on} already, by {same.by}: {same.why}.",
+                    f"Hold {same.id} stands on {'everything' if on == '*' else on} already, by {same.by}: {same.why}.",
                     next_step=f"Remove it first: `taskerman unhold {same.id}`.",
                 )
             if len(control.holds) >= MAX_HOLDS:
@@ -65,7 +65,8 @@ class HoldVerbs(Verbs):
                     next_step="When you have looked why: `taskerman init --accept-installation`.",
                 )
             if found is None:
-                raise NotFound(f"There is no hold {hold_id}.", next_step="`taskerman status` lists the holds.")
+                wanted = "on everything" if hold_id == "*" else hold_id
+                raise NotFound(f"There is no hold {wanted}.", next_step="`taskerman status` lists the holds.")
             return control.model_copy(update={"holds": tuple(h for h in control.holds if h is not found)}), found
 
         return self._change_control(remove, "unhold", hold_id, why)

@@ -250,7 +250,8 @@ def check_layout(record: Record | None) -> Control:
     if record is None:
         raise InstallationRefused(
             "ZooKeeper holds no Taskerman installation.",
-            next_step="Create it: `taskerman init`. If there was one, look at who emptied ZooKeeper first.",
+            next_step="Create it: `taskerman init`. If there was one: is TASKERMAN_ZOOKEEPER_ROOT right? Who "
+            "emptied ZooKeeper?",
         )
     found = decode(Control, record, CONTROL)
     if found.layout != LAYOUT:

@@ -32,7 +32,10 @@ class LetterVerbs(Verbs):
         def build() -> tuple[list[Op], bool]:
             end, version = self._end(task, node)
             if end.outcome.well or end.outcome is Outcome.CANCELLED:
-                raise RefusedByState(f"{node} ended {end.outcome.value} in {task}; there is nothing to redrive.")
+                raise RefusedByState(
+                    f"{node} ended {end.outcome.value} in {task}; there is nothing to redrive.",
+                    next_step=f"To do it once more, submit a task for it: `taskerman submit ... --node {node}`.",
+                )
             control, ctl_version = self._control(task)
             if control.state not in _ALIVE or self._clock() >= plan.accepted.not_after:
                 return [], False
@@ -66,7 +69,13 @@ class LetterVerbs(Verbs):
             record = self._tree.get(path)
             if record is None:
                 raise NotFound(f"No refused document {sha256}.", next_step="`taskerman dlq list` shows them.")
-            after = layout.decode(Refusal, record, path).model_copy(update={"dead_letter": "discarded"})
+            refusal = layout.decode(Refusal, record, path)
+            if refusal.dead_letter == "discarded":
+                raise RefusedByState(
+                    f"The document {sha256[:12]} is discarded already.",
+                    next_step="`taskerman dlq list` shows what is open.",
+                )
+            after = refusal.model_copy(update={"dead_letter": "discarded"})
             return [Set(path, after.to_json(), record.stat.version)], None
 
         self._commit(build, "discard", f"refused/{sha256}", why)
@@ -75,7 +84,12 @@ class LetterVerbs(Verbs):
         def build() -> tuple[list[Op], None]:
             end, version = self._end(task, node)
             if end.dead_letter not in (DeadLetterState.OWED, DeadLetterState.SENT):
-                raise RefusedByState(f"{node} in {task} has no open dead letter ({end.dead_letter.value}).")
+                never = end.dead_letter is DeadLetterState.NONE
+                because = f"it ended {end.outcome.value}" if never else f"it is {end.dead_letter.value} already"
+                raise RefusedByState(
+                    f"{node} in {task} has no open dead letter: {because}.",
+                    next_step="`taskerman dlq list` shows those that are open.",
+                )
             after = end.model_copy(update={"dead_letter": state})
             _, ctl_version = self._control(task)
             # After a redrive the next end has the same version again; but a redrive changes the control record.

@@ -35,6 +35,7 @@ __all__ = [
     "SeenTask",
     "clusters",
     "installation",
+    "is_known",
     "named_scopes",
     "node_records",
     "open_tasks",
@@ -157,6 +158,11 @@ def slots(tree: Tree, scope: str | None = None) -> Sequence[HeldSlot]:
         for (name, slot), note in zip(held, notes, strict=True)
         if note is not None  # freed since the names were read
     ]
+
+
+def is_known(tree: Tree, cluster: ClusterName) -> bool:
+    """Whether a task was ever planned for the cluster."""
+    return tree.get(layout.cluster(cluster)) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,5 +36,5 @@ def put_away(task: TaskId, tombstone: Tombstone) -> TaskEnded:
     counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(tombstone.summary.items()))
     return TaskEnded(
         f"Task {task} has ended ({counts}) and was put away at {tombstone.put_away_at:%Y-%m-%dT%H:%M:%SZ}.",
-        next_step=f"`taskerman history {task}` shows it. A new task needs an id of its own.",
+        next_step=f"`taskerman history --task {task}` shows it. A new task needs an id of its own.",
     )

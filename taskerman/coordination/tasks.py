@@ -57,6 +57,8 @@ class TaskVerbs(Verbs):
                     next_step=f'Look at its nodes; if they are right: `taskerman approve {task} --why "..."`.',
                 )
             if control.state is not TaskState.HALTED:
+                if control.state is not TaskState.CANCELLED:
+                    self._refuse_unless_unended(task, control)
                 raise RefusedByState(
                     f"Task {task} is {control.state.value}; only a halted one is resumed.",
                     next_step=f"`taskerman status {task}` shows it.",

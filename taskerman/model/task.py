@@ -224,6 +224,9 @@ class TaskControl(Noun):
 _ID_FIELDS = frozenset({"task_id", "nodes", "destnode", "owner", "cluster_name", "action", "discovery"})
 
 
+_SHAPES = {"cluster_name": "<kind>:<name>", "action": "<runner>:<operation>"}
+
+
 def parse_task_document(body: str | bytes) -> tuple[TaskDocument, dict[str, Any]]:
     """The document in `body`, and the JSON object as received (what the hash is made of).
 
@@ -272,14 +275,15 @@ def _raise_named(error: ValidationError) -> NoReturn:
     for problem in error.errors(include_url=False, include_context=False):
         path = [str(part) for part in problem["loc"]]
         field = ".".join(path) or "document"
-        message = problem["msg"].removeprefix("Value error, ")
+        message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "it should be")
         if problem["type"] == "extra_forbidden":
             message = "unknown field"
         elif problem["type"] == "missing":
             message = "required, and missing"
         elif problem["type"] == "string_pattern_mismatch" and path[0] in _ID_FIELDS:
             ids = True
-            message = f"{problem['input']!r:.80} is not a safe id (letters, digits, _ and -, at most 63)"
+            shape = _SHAPES.get(path[0], "a safe id")
+            message = f"{problem['input']!r:.80} is not {shape} (letters, digits, _ and -, at most 63)"
         line = f"{field}: {message}"
         if line not in problems:
             problems.append(line)

@@ -31,7 +31,8 @@ class History(Protocol):
 
         Of an end that is there already the given one wins: its dead letter may have been settled since. But a dead
         letter never goes back to an earlier state, because two may record at a time. An end that is there and is not
-        among the given ones is kept: it was redriven, and is part of the past. Erases nothing.
+        among the given ones is kept: it was redriven, or deleted from the tree since, and is part of the past. So a
+        task may be recorded again with fewer ends, or with none. Erases nothing.
         """
         ...
 

@@ -134,14 +134,14 @@ def _seen(task: TaskHistory, ends: Sequence[PastEnd], query: TaskQuery) -> PastT
         if query.node in (None, one.node) and query.outcome in (None, one.end.outcome)
         if not query.letters or one.end.dead_letter is not DeadLetterState.NONE
     ]
-    ended_at = max(one.end.at for one in ends)
+    ended_at = max((one.end.at for one in ends), default=task.plan.accepted.at)
     if not (
         query.task in (None, task.task_id)
         and query.cluster in (None, document.cluster_name)
         and query.owner in (None, document.owner)
         and query.action in (None, document.action)
         and (query.since is None or ended_at >= query.since)
-        and fits
+        and (fits or not (query.node or query.outcome or query.letters))
     ):
         return None
     last = {one.node: one.end.outcome for one in ends}  # of one node they come oldest first

@@ -200,6 +200,16 @@ def test_a_copy_that_comes_late_takes_nothing_back(world: World) -> None:
     assert (found.counts, found.ended_at) == ({Outcome.SUCCEEDED: 1}, NOW + HOUR)
 
 
+def test_a_task_that_is_recorded_again_while_its_ends_are_being_deleted_keeps_them(world: World) -> None:
+    """A janitor that died in the middle of putting a task away: the next one finds some of the ends, or none."""
+    ends = past("n0", 1, Outcome.SUCCEEDED, at=NOW + HOUR), past("n1", 1, Outcome.SKIPPED)
+    world.history.record_task(task(*ends))
+    (before,) = world.tasks(task="t-1")
+    world.history.record_task(task(ends[1]))
+    world.history.record_task(task())
+    assert list(world.tasks(task="t-1")) == [before]
+
+
 @pytest.mark.parametrize("settled", [DeadLetterState.DISCARDED, DeadLetterState.REDRIVEN])
 def test_a_dead_letter_goes_on_and_never_back(world: World, settled: DeadLetterState) -> None:
     seen = []

@@ -14,7 +14,6 @@ from sqlalchemy import ColumnElement, Connection, Table, case
 from sqlalchemy.dialects import postgresql, sqlite
 
 from taskerman.adapters.sql.tables import assignment, audit, refusal, task
-from taskerman.errors import Bug
 from taskerman.model.audit import AuditEntry
 from taskerman.model.history import TaskHistory
 from taskerman.model.outcome import DeadLetterState
@@ -28,11 +27,8 @@ _CHUNK = 1000
 
 
 def write_task(connection: Connection, given: TaskHistory) -> None:
-    """The task, and each of its ends."""
+    """The task, and each of its ends: perhaps not all any more, or none, when it was recorded before."""
     planned = {node.id: node for node in given.plan.nodes}
-    strangers = [one.node for one in given.assignments if one.node not in planned]
-    if strangers or not given.assignments:
-        raise Bug(f"The history of {given.task_id} has ends of no planned node: {strangers[:3]}.")
     name = {"task_id": given.task_id, "planned_at": given.plan.accepted.at}
     document = given.plan.task
     _upsert(
@@ -49,7 +45,7 @@ def write_task(connection: Connection, given: TaskHistory) -> None:
                 "cap": given.plan.cap,
                 "nodes": len(given.plan.nodes),
                 "not_after": given.plan.accepted.not_after,
-                "ended_at": max(one.end.at for one in given.assignments),
+                "ended_at": max((one.end.at for one in given.assignments), default=given.plan.accepted.at),
                 "hash": given.plan.hash,
                 "document": given.plan.doc,
                 "control": json.loads(given.control.to_json()),

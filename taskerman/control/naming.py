@@ -1,0 +1,55 @@
+"""What a person may type where a name is wanted. A name that cannot be one is told apart from one that is not there.
+
+Names become paths of records, so nothing is looked up under a name that was not checked here.
+"""
+
+from __future__ import annotations
+
+import re
+
+from taskerman.errors import UsageError
+from taskerman.model.ids import ID, ClusterName, NodeId, TaskId
+
+__all__ = ["check_cluster", "check_node", "check_task"]
+
+
+def check_task(text: str) -> TaskId:
+    """`text`, which can be the id of a task. Raises `UsageError`."""
+    if re.fullmatch(ID, text):
+        return text
+    raise UsageError(
+        f"{_shown(text)} cannot be the id of a task.", next_step=f"{_meant(text)}`taskerman status` lists the tasks."
+    )
+
+
+def check_node(text: str) -> NodeId:
+    """`text`, which can be the id of a node. Raises `UsageError`."""
+    if re.fullmatch(ID, text):
+        return text
+    raise UsageError(
+        f"{_shown(text)} cannot be the id of a node.", next_step="`taskerman status TASK` lists the nodes of a task."
+    )
+
+
+def check_cluster(text: str) -> ClusterName:
+    """`text`, which can be the name of a cluster. Raises `UsageError`."""
+    if re.fullmatch(f"{ID}:{ID}", text):
+        return text
+    raise UsageError(
+        f"{_shown(text)} cannot be the name of a cluster.", next_step="Write <kind>:<name>, such as redis:sessions."
+    )
+
+
+def _meant(text: str) -> str:
+    """What it may be instead, as people mix them up."""
+    if re.fullmatch(f"{ID}:{ID}", text):
+        return f"If it is a cluster: `taskerman slots {text}`. "
+    if found := re.fullmatch(rf"({ID})[./]({ID})(\.[0-9]+)?", text):
+        return f"If it is a task and its node: {found[1]} {found[2]}. "
+    return ""
+
+
+def _shown(text: str) -> str:
+    """On one line, however it was typed."""
+    shown = repr(text)
+    return shown if len(shown) <= 80 else shown[:76] + "...'"

@@ -1,0 +1,98 @@
+"""One evening at which everything is going on: a fleet for whoever types something wrong.
+
+| what | how it stands |
+|---|---|
+| `demo:web` | i-1 ended well, i-2 keeps a slot (unsafe), i-3 waits |
+| `demo:shop` | s-1 acts |
+| `demo:jump` | shrank from six nodes to one, so its second task is parked |
+| `t-ended` | every node ended well |
+| `t-halted` | i-2 unsafe, its dead letter open; i-3 waits |
+| `t-open` | s-1 acts, s-2 waits |
+| `t-cancelled`, `t-expired` | over; s-3 of t-expired has a dead letter, s-3 of t-discarded has had one |
+| `t-parked` | waits for a person |
+| `demo:burnt` | its breaker is open: three failures in a row |
+| `t-away` | was put away: only its tombstone is left |
+| `t-refused` | a document that was refused; `REFUSED` is its sha256 |
+| holds | one on owner:dba |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from taskerman import control
+from taskerman.coordination import layout
+from taskerman.model.cluster import Node
+from taskerman.model.outcome import Outcome
+from taskerman.model.plan import Tombstone
+from taskerman.ports.tree import Create
+from tests.support.fleet import Fleet, document
+
+__all__ = ["an_evening", "everything"]
+
+
+def an_evening() -> Fleet:
+    """The fleet as the table above says."""
+    fleet = Fleet()
+    fleet.install()
+    fleet.discovery.declare("demo:shop", [Node(id=f"s-{n}") for n in (1, 2, 3)])
+    fleet.discovery.declare("demo:jump", [Node(id=f"j-{n}") for n in range(1, 7)])
+
+    fleet.send("t-ended", limit=1)
+    fleet.do("t-ended", "i-1", Outcome.SUCCEEDED)
+
+    soon = (fleet.clock.now() + timedelta(minutes=5)).isoformat()
+    for name in ("t-expired", "t-discarded"):
+        fleet.send(name, cluster_name="demo:shop", nodes=["s-3"], not_after=soon)
+    fleet.clock.advance(timedelta(minutes=10))
+    for name in ("t-expired", "t-discarded"):
+        fleet.expire(name, "s-3")
+    control.discard(fleet.desk, "t-discarded", "s-3", "too late")
+
+    fleet.send("t-cancelled", cluster_name="demo:shop", nodes=["s-2"])
+    control.cancel(fleet.desk, "t-cancelled", "not tonight")
+    fleet.send("t-open", cluster_name="demo:shop", nodes=["s-1", "s-2"])
+    fleet.take("t-open", "s-1")
+    fleet.join("t-open", "s-2")
+
+    fleet.send("t-halted", nodes=["i-2", "i-3"])
+    fleet.do("t-halted", "i-2", Outcome.UNSAFE, "port 8080 does not answer")
+
+    fleet.send("t-six", cluster_name="demo:jump")
+    for n in range(1, 7):
+        fleet.do("t-six", f"j-{n}", Outcome.SUCCEEDED)
+    fleet.discovery.declare("demo:jump", [Node(id="j-1")])
+    fleet.send("t-parked", cluster_name="demo:jump")
+
+    plan = fleet.plan("t-six")
+    stone = Tombstone(
+        hash=plan.hash,
+        cluster_name="demo:jump",
+        owner="gsi",
+        planned_at=plan.accepted.at,
+        not_after=plan.accepted.not_after,
+        put_away_at=fleet.clock.now(),
+        kept_until=plan.accepted.not_after,
+        summary={"succeeded": 6},
+    )
+    fleet.tree.commit([Create(layout.task("t-away"), stone.to_json())])
+
+    fleet.discovery.declare("demo:burnt", [Node(id=f"b-{n}") for n in (1, 2, 3)])
+    fleet.send("t-burnt", cluster_name="demo:burnt", params={"failure_args": {"max_failures": 3}})
+    for n in (1, 2, 3):
+        fleet.do("t-burnt", f"b-{n}", Outcome.FAILED, "exit 1", retry=False)
+
+    fleet.queues.send(fleet.names.tasks, document("t-refused", cluster_name="demo:none"))
+    fleet.route()
+    control.hold(fleet.desk, "owner:dba", "quarter end")
+    return fleet
+
+
+def everything(fleet: Fleet) -> Mapping[str, object]:
+    """All that a verb could change: every record with its version, and every message and tag of every queue."""
+    records = {path: (record.data, record.stat.version) for path, record in fleet.server.dump().items()}
+    queues = {
+        f"queue {name}": (fleet.queues.bodies(name), dict(fleet.queues.tags(name))) for name in fleet.queues.names()
+    }
+    return {**records, **queues}

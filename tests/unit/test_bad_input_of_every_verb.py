@@ -1,0 +1,431 @@
+"""Whoever types something wrong is told what, which, and what to type next, by an exit code of its kind; and nothing
+was changed by it.
+
+The tables are exhaustive: a verb that they do not know fails the test, and so does a verb without a case for each
+kind of name that it takes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import pytest
+import typer
+
+from taskerman.cli.app import VERBS, parser_for
+from taskerman.errors import QueuesUnavailable
+from tests.support.command_line import Answer, CommandLine
+from tests.support.evening import an_evening, everything
+from tests.support.fleet import Fleet
+from tests.support.history import record_a_week
+
+WHY = ("--why", "at 3 am")
+FLAGS = ("--action", "demo_task:restart", "--cluster", "demo:web")
+
+
+@dataclass(frozen=True)
+class Bad:
+    """One mistake. `says`: what its one line has to name, the next step among it."""
+
+    words: str
+    code: int
+    error: str
+    says: Sequence[str]
+    more: Sequence[str] = field(default=())
+
+    @property
+    def line(self) -> list[str]:
+        return [*self.words.split(), *self.more]
+
+
+USAGE, GONE, STATE, UNKNOWN = "E-USAGE", "E-NOT-FOUND", "E-STATE", "E-TASK-UNKNOWN"
+AWAY = ("t-away has ended (6 succeeded)", "taskerman history --task t-away")
+
+CASES = (
+    # --- submit
+    Bad("submit", 2, USAGE, ("--action", "--file task.json")),
+    Bad("submit --cluster demo:web", 2, USAGE, ("--action",)),
+    Bad("submit --file /nonexistent", 2, USAGE, ("/nonexistent", "path")),
+    Bad("submit --task-id ../../control", 2, "E-DOC-ID", ("task_id", "../../control", "schema task"), FLAGS),
+    Bad("submit --node ../x", 2, "E-DOC-ID", ("nodes.0", "../x"), FLAGS),
+    Bad("submit --node i-404", 2, "E-NODE-UNKNOWN", ("i-404",), FLAGS),
+    Bad("submit --action demo_task:restart --cluster web", 2, "E-DOC-ID", ("cluster_name", "web", "<kind>:<name>")),
+    Bad("submit --action demo_task:restart --cluster demo:none", 2, "E-CLUSTER-EMPTY", ("demo:none",)),
+    Bad("submit --action nosuch:x --cluster demo:web", 2, "E-ACTION-UNKNOWN", ("nosuch:x", "--unchecked")),
+    Bad("submit --action restart --cluster demo:web", 2, "E-DOC-ID", ("action", "restart", "<runner>:<operation>")),
+    Bad("submit --arg forse=1", 2, "E-ACTION-ARGS", ("forse", "force"), FLAGS),
+    Bad("submit --arg force", 2, USAGE, ("name=value",), FLAGS),
+    Bad("submit --limit 0", 2, "E-DOC-FIELD", ("limit",), FLAGS),
+    Bad("submit --limit two", 2, USAGE, ("--limit", "--help"), FLAGS),
+    Bad("submit --concurrency lots", 2, "E-DOC-FIELD", ("concurrency", "10%"), FLAGS),
+    Bad("submit --retries -1", 2, "E-DOC-FIELD", ("retry_count",), FLAGS),
+    Bad("submit --max-failures -1", 2, "E-DOC-FIELD", ("max_failures",), FLAGS),
+    Bad("submit --task-id t-ended", 4, "E-TASK-EXISTS", ("t-ended", "other content", "id of its own"), FLAGS),
+    Bad("submit --timeout 5", 2, USAGE, ("--timeout", "--wait"), FLAGS),
+    Bad("submit --wait --timeout -5", 2, USAGE, ("--timeout",), FLAGS),
+    Bad("submit --dry-run --wait", 2, USAGE, ("--dry-run", "--wait"), FLAGS),
+    Bad("submit --dry-run --unchecked", 2, USAGE, ("--dry-run", "--unchecked"), FLAGS),
+    Bad("submit --task-id t-away", 4, "E-TASK-EXISTS", ("t-away", "id of its own"), FLAGS),
+    # --- status
+    Bad("status t-404", 3, UNKNOWN, ("t-404", "taskerman status")),
+    Bad("status ../../control", 2, USAGE, ("'../../control'", "taskerman status")),
+    Bad("status demo:web", 2, USAGE, ("'demo:web'", "taskerman slots demo:web")),
+    Bad("status t-halted/i-2", 2, USAGE, ("t-halted i-2",)),
+    Bad("status t-refused", 3, UNKNOWN, ("refused", "E-CLUSTER-EMPTY", "taskerman dlq show")),
+    Bad("status --watch", 2, USAGE, ("--watch", "taskerman status TASK --watch")),
+    Bad("status --watch t-404", 3, UNKNOWN, ("t-404",)),
+    Bad("status t-away", 4, "E-TASK-ENDED", AWAY),
+    # --- explain
+    Bad("explain", 2, USAGE, ("'task'", "--help")),
+    Bad("explain t-404", 3, UNKNOWN, ("t-404", "taskerman status")),
+    Bad("explain t-refused", 3, UNKNOWN, ("refused", "taskerman dlq show")),
+    Bad("explain ../x", 2, USAGE, ("'../x'", "taskerman status")),
+    Bad("explain t-open i-404", 3, GONE, ("i-404", "t-open", "taskerman status t-open")),
+    Bad("explain t-open i-1", 3, GONE, ("i-1 is not in the plan of t-open",)),
+    Bad("explain t-open ../x", 2, USAGE, ("'../x'", "node")),
+    Bad("explain t-away", 4, "E-TASK-ENDED", AWAY),
+    # --- cancel
+    Bad("cancel", 2, USAGE, ("'task'",)),
+    Bad("cancel t-open", 2, USAGE, ("--why",)),
+    Bad("cancel t-open --why ...", 2, USAGE, ("reason",)),
+    Bad("cancel t-404", 3, UNKNOWN, ("t-404", "taskerman status", "taskerman history --task t-404"), WHY),
+    Bad("cancel t-refused", 3, UNKNOWN, ("t-refused",), WHY),
+    Bad("cancel ../x", 2, USAGE, ("'../x'",), WHY),
+    Bad("cancel t-ended", 4, "E-TASK-ENDED", ("t-ended has ended", "taskerman status t-ended"), WHY),
+    Bad("cancel t-expired", 4, "E-TASK-ENDED", ("t-expired has ended",), WHY),
+    Bad("cancel t-open --timeout 5", 2, USAGE, ("--timeout", "--wait"), WHY),
+    Bad("cancel t-open --wait --timeout -1", 2, USAGE, ("--timeout",), WHY),
+    Bad("cancel t-away", 4, "E-TASK-ENDED", AWAY, WHY),
+    # --- resume
+    Bad("resume", 2, USAGE, ("'task'",)),
+    Bad("resume t-404", 3, UNKNOWN, ("t-404",)),
+    Bad("resume ../x", 2, USAGE, ("'../x'",)),
+    Bad("resume t-open", 4, STATE, ("t-open is open", "taskerman status t-open")),
+    Bad("resume t-ended", 4, "E-TASK-ENDED", ("t-ended has ended", "taskerman status t-ended")),
+    Bad("resume t-cancelled", 4, STATE, ("t-cancelled is cancelled",)),
+    Bad("resume t-parked", 4, STATE, ("t-parked is parked", "taskerman approve t-parked")),
+    Bad("resume t-away", 4, "E-TASK-ENDED", AWAY),
+    # --- approve
+    Bad("approve", 2, USAGE, ("'task'",)),
+    Bad("approve t-parked", 2, USAGE, ("--why",)),
+    Bad("approve t-404", 3, UNKNOWN, ("t-404",), WHY),
+    Bad("approve ../x", 2, USAGE, ("'../x'",), WHY),
+    Bad("approve t-open", 4, STATE, ("t-open is open", "taskerman status t-open"), WHY),
+    Bad("approve t-ended", 4, STATE, ("t-ended",), WHY),
+    Bad("approve t-halted", 4, STATE, ("t-halted is halted", "taskerman resume t-halted"), WHY),
+    Bad("approve t-away", 4, "E-TASK-ENDED", AWAY, WHY),
+    # --- hold
+    Bad("hold", 2, USAGE, ("ON",)),
+    Bad("hold everything", 2, USAGE, ("--why",)),
+    Bad("hold web", 2, USAGE, ("'web'", "cluster:<kind>:<name>"), WHY),
+    Bad("hold cluster:web", 2, USAGE, ("'cluster:web'", "cluster:<kind>:<name>"), WHY),
+    Bad("hold task:t-open", 2, USAGE, ("'task:t-open'",), WHY),
+    Bad("hold owner:dba", 4, STATE, ("owner:dba already", "ada@laptop", "quarter end", "taskerman unhold h"), WHY),
+    Bad("hold everything --for soon", 2, USAGE, ("'soon'", "2h"), WHY),
+    Bad("hold everything --for 9999d", 2, USAGE, ("366 days",), WHY),
+    Bad("hold everything", 2, USAGE, ("400 characters", "shorter"), ("--why", "x" * 400)),
+    # --- unhold
+    Bad("unhold", 2, USAGE, ("HOLD",)),
+    Bad("unhold h000000", 3, GONE, ("h000000", "taskerman status")),
+    Bad("unhold owner:nobody", 3, GONE, ("owner:nobody",)),
+    Bad("unhold everything", 3, GONE, ("everything",)),
+    # --- slots
+    Bad("slots demo:none", 3, GONE, ("demo:none", "taskerman slots")),
+    Bad("slots web", 2, USAGE, ("'web'", "<kind>:<name>")),
+    Bad("slots list ../x", 2, USAGE, ("'../x'",)),
+    Bad("slots release", 2, USAGE, ("'node'",)),
+    Bad("slots release i-2", 2, USAGE, ("--why",)),
+    Bad("slots release i-404", 3, GONE, ("i-404", "taskerman slots"), WHY),
+    Bad("slots release ../x", 2, USAGE, ("'../x'",), WHY),
+    Bad("slots release i-1", 4, STATE, ("i-1 holds no slot", "taskerman slots"), WHY),
+    Bad("slots release i-1 --node-is-off", 4, STATE, ("i-1 holds no slot",), WHY),
+    # --- scopes
+    Bad("scopes bogus", 2, USAGE, ("bogus",)),
+    Bad("scopes set", 2, USAGE, ("'name'",)),
+    Bad("scopes set backup 2", 2, USAGE, ("--why",)),
+    Bad("scopes set backup two", 2, USAGE, ("'capacity'",), WHY),
+    Bad("scopes set backup 99999", 2, USAGE, ("99999", "0 to 10,000"), WHY),
+    Bad("scopes set ../x 2", 2, USAGE, ("'../x'",), WHY),
+    Bad("scopes set demo:web 2", 2, USAGE, ("'demo:web'", "cluster"), WHY),
+    # --- breaker
+    Bad("breaker show demo:none", 3, GONE, ("demo:none", "taskerman breaker show")),
+    Bad("breaker show web", 2, USAGE, ("'web'", "<kind>:<name>")),
+    Bad("breaker reset", 2, USAGE, ("'cluster'",)),
+    Bad("breaker reset demo:web", 2, USAGE, ("--why",)),
+    Bad("breaker reset demo:none", 3, GONE, ("demo:none", "taskerman breaker show"), WHY),
+    Bad("breaker reset ../x", 2, USAGE, ("'../x'",), WHY),
+    Bad("breaker reset demo:jump", 4, STATE, ("demo:jump",), WHY),
+    # --- dlq
+    Bad("dlq", 2, USAGE, ("--help",)),
+    Bad("dlq bogus", 2, USAGE, ("bogus",)),
+    Bad("dlq list extra", 2, USAGE, ("extra",)),
+    Bad("dlq show", 2, USAGE, ("TASK",)),
+    Bad("dlq show t-404", 3, UNKNOWN, ("t-404",)),
+    Bad("dlq show ../x", 2, USAGE, ("'../x'",)),
+    Bad("dlq show t-ended", 3, GONE, ("no dead letter", "taskerman dlq list")),
+    Bad("dlq show t-ended i-1", 3, GONE, ("i-1 ended succeeded", "no dead letter")),
+    Bad("dlq show t-open s-1", 3, GONE, ("s-1", "taskerman explain t-open s-1")),
+    Bad("dlq show t-open ../x", 2, USAGE, ("'../x'",)),
+    Bad("dlq show t-halted.i-2.99", 3, GONE, ("t-halted.i-2.99", "taskerman dlq list")),
+    Bad("dlq show 0123456789abcdef", 3, UNKNOWN, ("0123456789abcdef",)),
+    Bad("dlq redrive", 2, USAGE, ("TASK",)),
+    Bad("dlq redrive t-404", 3, UNKNOWN, ("t-404",)),
+    Bad("dlq redrive ../x", 2, USAGE, ("'../x'",)),
+    Bad("dlq redrive t-halted ../x", 2, USAGE, ("'../x'",)),
+    Bad("dlq redrive t-ended i-1", 4, STATE, ("i-1 ended succeeded",)),
+    Bad("dlq redrive t-cancelled s-2", 4, STATE, ("s-2 ended cancelled",)),
+    Bad("dlq redrive t-open s-1", 3, GONE, ("s-1", "taskerman explain t-open s-1")),
+    Bad("dlq redrive t-halted i-404", 3, GONE, ("i-404", "t-halted")),
+    Bad("dlq redrive t-halted s-1", 3, GONE, ("s-1", "t-halted")),
+    Bad("dlq redrive t-halted.i-2.99", 3, GONE, ("t-halted.i-2.99", "taskerman dlq list")),
+    Bad("dlq discard", 2, USAGE, ("TASK",)),
+    Bad("dlq discard t-halted i-2", 2, USAGE, ("--why",)),
+    Bad("dlq discard t-404", 3, UNKNOWN, ("t-404",), WHY),
+    Bad("dlq discard ../x", 2, USAGE, ("'../x'",), WHY),
+    Bad("dlq discard t-halted ../x", 2, USAGE, ("'../x'",), WHY),
+    Bad("dlq discard t-ended i-1", 4, STATE, ("i-1", "no open dead letter"), WHY),
+    Bad("dlq discard t-discarded s-3", 4, STATE, ("s-3", "discarded"), WHY),
+    Bad("dlq discard t-open s-1", 3, GONE, ("s-1", "taskerman explain t-open s-1"), WHY),
+    Bad("dlq show t-away", 4, "E-TASK-ENDED", AWAY),
+    Bad(
+        "dlq redrive t-away i-1",
+        4,
+        "E-TASK-ENDED",
+        AWAY,
+    ),
+    Bad(
+        "dlq discard t-away i-1",
+        4,
+        "E-TASK-ENDED",
+        AWAY,
+        WHY,
+    ),
+    # --- history
+    Bad("history bogus", 2, USAGE, ("bogus",)),
+    Bad("history --task t-404", 3, UNKNOWN, ("t-404", "taskerman status t-404")),
+    Bad("history --task ../x", 2, USAGE, ("'../x'",)),
+    Bad("history --cluster web", 2, USAGE, ("'web'", "<kind>:<name>")),
+    Bad("history --node ../x", 2, USAGE, ("'../x'",)),
+    Bad("history --outcome bad", 2, USAGE, ("'bad'", "succeeded")),
+    Bad("history --since soon", 2, USAGE, ("'soon'", "2h")),
+    Bad("history --limit 0", 2, USAGE, ("--limit",)),
+    Bad("history letters --task ../x", 2, USAGE, ("'../x'",)),
+    Bad("history letters --cluster web", 2, USAGE, ("'web'",)),
+    Bad("history audit --limit many", 2, USAGE, ("--limit",)),
+    Bad("history upgrade now", 2, USAGE, ("now",)),
+    # --- daemons, and the installation
+    Bad("router extra", 2, USAGE, ("extra",)),
+    Bad("janitor extra", 2, USAGE, ("extra",)),
+    Bad("agent --once --max-wait soon", 2, USAGE, ("--max-wait",)),
+    Bad("agent --once --max-wait -5", 2, USAGE, ("--max-wait",)),
+    Bad("demo --bogus", 2, USAGE, ("--bogus",)),
+    Bad("init extra", 2, USAGE, ("extra",)),
+    Bad("init --of x", 2, USAGE, ("--of", "--accept-installation")),
+    Bad("init --accept-installation", 2, USAGE, ("reason", "--why")),
+    Bad("init --accept-installation", 4, STATE, ("accepted", "taskerman init --accept-installation --of"), WHY),
+    Bad("doctor extra", 2, USAGE, ("extra",)),
+    Bad("settings extra", 2, USAGE, ("extra",)),
+    Bad("schema", 2, USAGE, ("'document'", "dead-letter")),
+    Bad("schema bogus", 2, USAGE, ("bogus", "dead-letter")),
+    Bad("bogus", 2, USAGE, ("bogus", "taskerman --help")),
+    Bad("--bogus", 2, USAGE, ("--bogus", "taskerman --help")),
+)
+
+WELL = {
+    "submit": ["submit", *FLAGS],
+    "status": ["status"],
+    "explain": ["explain", "t-open"],
+    "cancel": ["cancel", "t-open", *WHY],
+    "resume": ["resume", "t-halted"],
+    "approve": ["approve", "t-parked", *WHY],
+    "hold": ["hold", "everything", *WHY],
+    "unhold": ["unhold", "owner:dba"],
+    "slots list": ["slots"],
+    "slots release": ["slots", "release", "i-2", *WHY],
+    "scopes list": ["scopes"],
+    "scopes set": ["scopes", "set", "backup", "2", *WHY],
+    "breaker show": ["breaker", "show"],
+    "breaker reset": ["breaker", "reset", "demo:burnt", *WHY],
+    "dlq list": ["dlq", "list"],
+    "dlq show": ["dlq", "show", "t-halted"],
+    "dlq redrive": ["dlq", "redrive", "t-halted"],
+    "dlq discard": ["dlq", "discard", "t-halted", *WHY],
+    "init": ["init"],
+    "doctor": ["doctor"],
+}
+"""Of each verb that asks ZooKeeper a command that works that evening."""
+
+NEEDS_NO_ZOOKEEPER = {
+    *("history list", "history letters", "history audit", "history upgrade"),
+    *("router", "agent", "janitor", "settings", "schema", "demo"),
+}
+"""Asks another store, nothing at all, or is a daemon, which waits."""
+
+
+@cache
+def commands() -> dict[str, set[str]]:
+    """Every verb that can be typed, with the verbs below it (`dlq show`), and what it takes."""
+    found = {}
+    for name in VERBS:
+        command: Any = typer.main.get_command(parser_for(name))
+        command = command.commands[name]
+        for below, each in getattr(command, "commands", {"": command}).items():
+            found[f"{name} {below}".strip()] = {one.name for one in each.params}
+    return found
+
+
+def path_of(case: Bad) -> str:
+    """The verb that the words are meant for."""
+    first, *rest = case.line
+    if rest and f"{first} {rest[0]}" in commands():
+        return f"{first} {rest[0]}"
+    return f"{first} list" if f"{first} list" in commands() and first != "dlq" else first
+
+
+@pytest.fixture(scope="module")
+def evening() -> Fleet:
+    """One for all mistakes: none of them changes anything."""
+    return an_evening()
+
+
+@pytest.fixture
+def mistyped(evening: Fleet, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    line = CommandLine(evening, monkeypatch, capsys)
+    record_a_week(line.history)
+    return line
+
+
+@pytest.fixture
+def taskerman(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    line = CommandLine(an_evening(), monkeypatch, capsys)
+    record_a_week(line.history)
+    return line
+
+
+def is_an_error(said: Answer) -> str:
+    """Its one line, which is fit for 3 am: a code, a sentence, a next step, and nothing of our own insides."""
+    assert said.out == ""
+    (line,) = said.err.splitlines()
+    assert re.fullmatch(r"error E-[A-Z0-9-]+: \S.*[.?`\"]", line), line
+    for inside in ("Traceback", "<class", "object at 0x", "None", "znode", "pydantic", "Input should", "Value error"):
+        assert inside not in line, line
+    return line
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: " ".join(case.line)[:70])
+def test_a_mistake_is_told_in_one_line_and_changes_nothing(mistyped: CommandLine, case: Bad) -> None:
+    """And as JSON it is the same, with the next step apart."""
+    before = everything(mistyped.fleet)
+    said = mistyped(*case.line)
+    line = is_an_error(said)
+    assert (said.code, line.split()[1]) == (case.code, f"{case.error}:"), line
+    for word in case.says:
+        assert word in line
+    said = mistyped(*case.line, "--json")
+    assert everything(mistyped.fleet) == before
+    if "No such option: --json" in said.err:  # a verb that prints nothing but JSON, or starts a daemon
+        return
+    error = said.json["error"]
+    assert (error["exit_code"], error["code"], said.code) == (case.code, case.error, case.code)
+    assert error["what"]
+    assert error["next_step"], error
+
+
+def test_every_verb_is_in_the_table() -> None:
+    """A new verb is not done before its mistakes are."""
+    assert {path_of(case) for case in CASES} >= set(commands())
+    assert set(WELL) | NEEDS_NO_ZOOKEEPER == set(commands())
+
+
+@pytest.mark.parametrize("path", sorted(commands()))
+def test_every_kind_of_name_that_a_verb_takes_is_tried(path: str) -> None:
+    """What is no name at all, what is not there, and for what changes something also what is over."""
+    takes = commands()[path]
+    mine = [case for case in CASES if path_of(case) == path]
+    tried = {(case.code, case.error) for case in mine}
+    if "task" in takes or ("name" in takes and path != "scopes set"):
+        assert any(code == 2 and "'" in "".join(case.says) for case in mine for code in [case.code]), "what is no id"
+        assert path == "history letters" or (3, UNKNOWN) in tried, "a task that is not there"
+    if {"task", "name", "node"} & takes and "why" in takes and path != "scopes set":
+        assert any(code == 4 for code, _ in tried), "what is over, or not in that state"
+    if "why" in takes and path not in ("unhold", "resume", "dlq redrive", "init"):
+        assert any("--why" in case.says for case in mine), "no reason"
+
+
+@pytest.mark.parametrize("path", sorted(WELL))
+def test_what_is_typed_well_works_that_evening(taskerman: CommandLine, path: str) -> None:
+    """Else the tests below would prove nothing."""
+    said = taskerman(*WELL[path])
+    assert (said.code, said.err) == (0, "")
+
+
+@pytest.mark.parametrize("path", sorted(WELL))
+def test_without_zookeeper_a_verb_says_so_and_changes_nothing(taskerman: CommandLine, path: str) -> None:
+    fleet = taskerman.fleet
+    before = everything(fleet)
+    fleet.server.cut(fleet.tree)
+    said = taskerman(*WELL[path])
+    assert said.code == 5
+    if path == "doctor":
+        assert "fail  zookeeper" in said.out
+    else:
+        assert is_an_error(said).startswith("error E-ZK: ")
+    fleet.server.heal(fleet.tree)
+    assert everything(fleet) == before
+
+
+@pytest.mark.parametrize("path", sorted(set(WELL) - {"init", "doctor"}))
+def test_where_there_is_no_installation_a_verb_says_so_and_makes_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], path: str
+) -> None:
+    """As with a wrong TASKERMAN_ZOOKEEPER_ROOT: "there is no such task" would send the oncall the wrong way."""
+    taskerman = CommandLine(Fleet(), monkeypatch, capsys)
+    before = everything(taskerman.fleet)
+    said = taskerman(*WELL[path])
+    line = is_an_error(said)
+    assert (said.code, line.split()[1]) == (4, "E-INSTALLATION:")
+    assert "taskerman init" in line
+    assert "TASKERMAN_ZOOKEEPER_ROOT" in line
+    assert everything(taskerman.fleet) == before
+
+
+@pytest.mark.parametrize("path", ["submit", "resume", "approve", "dlq redrive", "doctor", "status", "init"])
+def test_without_sqs_a_verb_says_what_was_done_and_what_was_not(
+    taskerman: CommandLine, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change that was made is not called an error because its nodes could not be rung."""
+    fleet = taskerman.fleet
+
+    def away(*_: object, **__: object) -> object:
+        raise QueuesUnavailable("SQS cannot be reached: it is away.", next_step="It may work later.")
+
+    for name in ("send", "depth", "ensure", "exists"):
+        monkeypatch.setattr(fleet.queues, name, away)
+    monkeypatch.setattr(fleet.queues, "send_each", list)
+    before = everything(fleet)
+    said = taskerman(*WELL[path])
+    if path in ("submit", "init"):
+        assert said.code == 5
+        assert is_an_error(said).startswith("error E-SQS: ")
+        assert everything(fleet) == before
+    elif path == "doctor":
+        assert said.code == 5
+        assert "fail  queue taskerman-tasks" in said.out
+    elif path == "status":
+        assert said.code == 0
+        assert "cannot be looked at" in said.out
+    else:
+        assert said.code == 0
+        assert "rung" in said.out
+
+
+def test_a_hold_on_a_cluster_that_nobody_knows_stands_and_asks_whether_its_name_is_right(
+    taskerman: CommandLine,
+) -> None:
+    """It may be a new one; it may as well be misspelt, and then it stops nothing."""
+    assert "is its name right?" in taskerman("hold", "cluster:demo:wbe", *WHY).out
+    assert "is its name right?" not in taskerman("hold", "cluster:demo:web", *WHY).out
