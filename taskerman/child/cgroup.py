@@ -105,10 +105,13 @@ class Cgroup:
             except OSError as error:
                 if error.errno not in (errno.ENOENT, errno.ENODEV):
                     return False  # it cannot be said that nobody is left
-            members = self.members()
-            if not members:
-                return True
-            self._kill_each(members)
+            try:
+                members = self.members()
+                if not members:
+                    return True
+                self._kill_each(members)
+            except OSError:
+                return False  # nor here
             if time.monotonic() >= give_up_at:
                 return False
             time.sleep(pause)
