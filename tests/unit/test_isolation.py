@@ -9,7 +9,8 @@ import pytest
 
 from taskerman.agent.isolation import Isolation, detect
 from taskerman.child.cgroup import Cgroup
-from taskerman.control.doctor import Subject, _isolation
+from taskerman.control import Subject
+from taskerman.control.doctor import _isolation
 from taskerman.model.task import TimeoutArgs
 from taskerman.policy.bounds import UNBOUNDED, Bounds, asked_by
 
