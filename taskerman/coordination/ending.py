@@ -42,11 +42,16 @@ def end_attempt(moves: NodeMoves, plan: Plan, attempt: Attempt, ending: Ending, 
 
     Raises `CoordinationUnavailable` (call again), `Fenced` (another incarnation has it now).
     """
-    while True:
-        record = moves.refresh()
-        if record.attempt is None or record.attempt.id != attempt.id:
+    # What this incarnation knows of its record is nearly always so, and the version in the commit says whether: so it
+    # is read only when it proved old. Whoever waits for the slot waits for one trip less.
+    while moves.record.attempt is not None and moves.record.attempt.id == attempt.id:
+        found = _end(moves, plan, attempt, ending, dice)
+        if found is None:  # as after an end of ours whose answer was lost
+            held = moves.refresh().attempt
+            if held is not None and held.id == attempt.id:
+                raise Bug(f"Attempt {attempt.id} ends, and its task has no control or progress record.")
             return None
-        conclusion, ops = _end(moves, plan, attempt, ending, dice)
+        conclusion, ops = found
         try:
             done = moves.tree.commit(ops)
         except AnswerUnknown:
@@ -59,6 +64,8 @@ def end_attempt(moves: NodeMoves, plan: Plan, attempt: Attempt, ending: Ending, 
             moves.version += 1
             moves.record = _freed(moves, attempt, conclusion)
             return conclusion
+        moves.refresh()
+    return None
 
 
 def _freed(moves: NodeMoves, attempt: Attempt, conclusion: Conclusion) -> NodeRecord:
@@ -67,7 +74,10 @@ def _freed(moves: NodeMoves, attempt: Attempt, conclusion: Conclusion) -> NodeRe
     return moves.record.model_copy(update={"attempt": None, "revoke": None, "journal": moves.journal, "kept": kept})
 
 
-def _end(moves: NodeMoves, plan: Plan, attempt: Attempt, ending: Ending, dice: Dice) -> tuple[Conclusion, list[Op]]:
+def _end(
+    moves: NodeMoves, plan: Plan, attempt: Attempt, ending: Ending, dice: Dice
+) -> tuple[Conclusion, list[Op]] | None:
+    """What the end writes. None: there is nothing to end any more."""
     task, node = attempt.task, moves.node
     document = plan.task
     ctl, progress, ends, *clusters = moves.tree.read(
@@ -78,7 +88,7 @@ def _end(moves: NodeMoves, plan: Plan, attempt: Attempt, ending: Ending, dice: D
     )
     found_ctl, found_progress = as_record(ctl), as_record(progress)
     if found_ctl is None or found_progress is None or not isinstance(ends, Stat):
-        raise Bug(f"Attempt {attempt.id} ends, and its task has no control or progress record.")
+        return None
     control = layout.decode(TaskControl, found_ctl, layout.control(task))
     conclusion = conclude(
         ending,
