@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tests.chaos.cloud import separate_cloud
 from tests.chaos.ensemble import Ensemble
-from tests.chaos.faults import World
+from tests.chaos.fault import World
 from tests.chaos.ground import Ground
 from tests.chaos.history import History, read_history
 from tests.chaos.ledger import read_ledger

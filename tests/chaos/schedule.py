@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.chaos.faults import KINDS, Fault, from_json, to_json
+from tests.chaos.fault import Fault
+from tests.chaos.faults import KINDS, from_json, to_json
 
 __all__ = ["ACTS", "Act", "Planned", "draw", "read", "write"]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.chaos.faults import KINDS, Fault
+from tests.chaos.fault import Fault
+from tests.chaos.faults import KINDS
 from tests.chaos.schedule import Act, draw, read, write
 
 
