@@ -2,7 +2,8 @@
 
 Ending it is safe because nothing of what a daemon knows is only in it: an action goes on in its own process, and the
 next agent adopts it; a message that was in hand comes back. It looks at a pulse and at nothing else, and it never ends
-a process that was itself frozen: then the loop had no time either.
+a process that was itself frozen: then the loop had no time either. What it cannot see is a loop that never lets go of
+the interpreter: then it has no time itself.
 """
 
 from __future__ import annotations

@@ -247,6 +247,7 @@ class Agent:
             session = self._open()
         acting = self._acting
         if acting.performance is not None:
+            self._woken_at = None  # whatever it was, it lets nothing begin here before the attempt's end
             acting.look_for_stop()
             acting.performance.look_at_clock()
             if acting.performance.ending is None:

@@ -15,6 +15,7 @@ from typing import TypeVar
 from taskerman.coordination import layout
 from taskerman.coordination.reading import BATCH, get_each
 from taskerman.coordination.snapshot import as_names
+from taskerman.model.breaker import ClusterRecord
 from taskerman.model.hold import Hold
 from taskerman.model.outcome import DeadLetterState, End
 from taskerman.model.plan import Plan, Refusal
@@ -98,7 +99,24 @@ class Census:
             held.update((name, slot.state.value) for slot in slots)
             if ":" in name:
                 kept[name] = float(any(slot.state.kept for slot in slots))
-        return {"slots": [(*key, number) for key, number in held.items()], "breaker_open": list(kept.items())}
+        recent = self._clusters(kept)
+        return {
+            "slots": [(*key, number) for key, number in held.items()],
+            "breaker_open": list(kept.items()),
+            "recent_failures": list(recent.items()),
+        }
+
+    def _clusters(self, breakers: dict[str, float]) -> dict[str, int]:
+        """The failures in a row of each cluster; those whose breaker they opened are added to `breakers`."""
+        names = _of(self._tree.children(layout.CLUSTERS))
+        paths = [layout.cluster(name) for name in names]
+        recent: dict[str, int] = {}
+        for name, path, record in zip(names, paths, get_each(self._tree, paths), strict=True):
+            if record is not None and record.data:
+                found = layout.decode(ClusterRecord, record, path)
+                recent[name] = len(found.recent)
+                breakers[name] = float(breakers.get(name, 0.0) or found.open_until is not None)
+        return recent
 
     # --- what needs a person -----------------------------------------------------------------------------
 

@@ -108,6 +108,8 @@ METRICS: tuple[Metric, ...] = (
              "cluster"),
     _counted("breaker_open", "1 while the cluster's breaker keeps nodes from starting: a kept slot, or too many "
              "failures in a row.", "cluster"),
+    _counted("recent_failures", "Failures of the cluster since its last success, across tasks; too many in a row open "
+             "the breaker.", "cluster"),
     _counted("holds", "Holds that stand.", "on"),
     _counted("dead_letters_open", "Dead letters that nobody has redriven or discarded.", "origin"),
     _counted("oldest_dead_letter_seconds", "Age of the oldest of them; 0 without one."),

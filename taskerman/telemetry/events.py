@@ -122,8 +122,9 @@ EVENTS: tuple[Declared, ...] = (
     _event("rung_again", "The nodes of an open task without an end were rung again.", "task nodes unreached",
            "info warning"),
     _event("installation_counted", "The census: for each number its rows, for metrics.",
-           "open_tasks nodes_without_end nodes_in_line failed_nodes oldest_open_task_seconds slots breaker_open holds "
-           "dead_letters_open oldest_dead_letter_seconds counted_timestamp_seconds queue_messages", "debug"),
+           "open_tasks nodes_without_end nodes_in_line failed_nodes oldest_open_task_seconds slots breaker_open "
+           "recent_failures holds dead_letters_open oldest_dead_letter_seconds counted_timestamp_seconds "
+           "queue_messages", "debug"),
     _event("queue_not_counted", "The transport did not say how much is in a queue.", "queue why", "warning"),
     # --- every daemon
     _event("library_said", "A library beneath had something to say.", "logger text why task node attempt phase line",

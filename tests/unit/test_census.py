@@ -9,13 +9,15 @@ from datetime import timedelta
 import pytest
 
 from taskerman import control
+from taskerman.coordination import layout
 from taskerman.coordination.census import Census
 from taskerman.janitor import Janitor
 from taskerman.janitor.kit import Kit
+from taskerman.model.breaker import ClusterRecord, RecentFailure
 from taskerman.model.event import Event
 from taskerman.model.outcome import Outcome
 from taskerman.policy.upkeep import Upkeep
-from taskerman.ports.tree import Read
+from taskerman.ports.tree import Read, Set
 from taskerman.telemetry.declarations import METRICS, PREFIX
 from taskerman.testing.history import MemoryHistory
 from tests.support.fleet import Fleet
@@ -80,6 +82,21 @@ def test_a_kept_slot_is_the_open_breaker_and_a_failed_node_uses_the_budget(fleet
     assert found["open_tasks"] == [("demo:web", "halted", 1)]
     assert found["dead_letters_open"] == [("assignment", 1), ("document", 0)]
     assert found["oldest_dead_letter_seconds"] == [(30.0,)]
+
+
+def test_a_breaker_that_failures_in_a_row_opened_is_open_without_a_kept_slot(fleet: Fleet) -> None:
+    fleet.send(params=TWO)
+    failures = tuple(
+        RecentFailure(task="t-0", node=node, outcome=Outcome.FAILED, at=fleet.clock.now()) for node in ("i-5", "i-6")
+    )
+    count = Counter(fleet)
+    record = ClusterRecord(size=6, recent=failures)
+    fleet.tree.commit([Set(layout.cluster("demo:web"), record.to_json(), None)])
+    found = count("t-1")
+    assert (found["recent_failures"], found["breaker_open"]) == ([("demo:web", 2)], [("demo:web", 0.0)])
+    record = record.model_copy(update={"open_until": fleet.clock.now()})
+    fleet.tree.commit([Set(layout.cluster("demo:web"), record.to_json(), None)])
+    assert count("t-1")["breaker_open"] == [("demo:web", 1.0)]
 
 
 def test_holds_that_stand_are_counted_by_what_they_stand_on(fleet: Fleet) -> None:

@@ -1,0 +1,72 @@
+"""What an agent tells of its attempts is what happened: its hand-over, its phases, how much it has in hand."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.installation import Installation
+
+ONE_AT_A_TIME = {"lease_args": {"concurrency": 1}, "timeout_args": {"soft_s": 20, "hard_s": 30, "settle_s": 5}}
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Iterator[Installation]:
+    made = Installation(tmp_path, 2)
+    for node in made.nodes:
+        made.behave(node.id, action="until")
+    yield made
+    made.stop()
+
+
+def handovers(two: Installation, node: str) -> list[float | None]:
+    return [event.fields["handover_s"] for event in two.said("pre_check_began") if event.fields["node"] == node]  # type: ignore[misc]
+
+
+def test_a_hand_over_counts_from_the_slot_that_was_freed_and_not_from_what_happened_before(two: Installation) -> None:
+    """An agent that acts is woken as well; what it is told then has let nothing begin."""
+    task = two.start().submit(params=ONE_AT_A_TIME)
+    two.until(lambda: len(two.acted()) == 1, "one acts")
+    first = two.acted()[0]
+    then = next(node.id for node in two.nodes if node.id != first)
+    two.until(lambda: len(two.waiting(task)) == 1, "the other stands in line")
+    second_task = two.submit(params=ONE_AT_A_TIME)
+    for agent in two.members.values():
+        agent.agent._wake()
+    time.sleep(1.5)  # not waited for: it is what must not be counted
+    freed = time.monotonic()
+    two.go(first)
+    two.until(lambda: len(two.acted()) == 2, "the other acts")
+    took = time.monotonic() - freed
+    (handed,) = handovers(two, then)
+    assert handed is not None
+    assert 0 < handed < took
+    two.go(then)
+    two.until(lambda: len(two.outcomes(second_task)) == 2, "the second task is done, too")
+    for node in (first, then):
+        began = [line["at"] for line in two.log() if (line["what"], line["node"]) == ("pre", node)]
+        for handed, at in zip(handovers(two, node), began, strict=True):
+            assert handed is None or at < freed or handed < at - freed + 1.0
+
+
+def test_its_phases_and_what_it_has_in_hand_are_told_as_they_change(two: Installation) -> None:
+    (node, _) = (each.id for each in two.nodes)
+    two.start_router()
+    two.start_agent(node)
+    task = two.submit(params=ONE_AT_A_TIME)
+    two.until(lambda: bool(two.acted()), "it acts")
+    two.go(node)
+    two.until(lambda: node in two.outcomes(task), "it has ended")
+    two.until(lambda: bool(two.said("assignment_settled")), "it is settled")
+    left = {str(event.fields["phase"]): event.fields["s"] for event in two.said("phase_left")}
+    assert list(left) == ["pre_check", "execute_action", "post_check"]
+    assert all(isinstance(seconds, float) and seconds > 0 for seconds in left.values())
+
+    def counted() -> list[tuple[object, object]]:
+        return [(event.fields["waiting"], event.fields["acting"]) for event in two.said("assignments_counted")]
+
+    two.until(lambda: counted()[-1] == (0, 0), "nothing is in hand any more")
+    assert (0, 1) in counted()
