@@ -66,7 +66,7 @@ class Waits(Incarnation):
             self._settle()
             return True
         if isinstance(done, Committed):
-            made = done.results[2]
+            made = done.results[-1]
             assert isinstance(made, str)
             self._places[made] = task
         return True

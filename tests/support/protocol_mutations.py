@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import Any
 from unittest import mock
 
@@ -13,74 +13,13 @@ from taskerman.coordination.incarnation import Incarnation
 from taskerman.coordination.line import Line
 from taskerman.coordination.node_moves import NodeMoves
 from taskerman.model.attempt import NodeRecord
-from taskerman.model.audit import AuditEntry
 from taskerman.model.task import TaskControl
-from taskerman.ports.tree import Check, Create, Delete, Op, Set
+from taskerman.ports.tree import Check, Delete, Op, Set
 from tests.support import protocol_scenes as scenes
-from tests.support.protocol_scenes import Scene
+from tests.support.protocol_edits import Mutation, closes, ends, joins, notes, sweeps, takes, unversioned, verb, without
+from tests.support.protocol_shared_mutations import SHARED_MUTATIONS
 
 __all__ = ["MUTATIONS", "Mutation"]
-
-Edit = Callable[[list[Op]], list[Op]]
-
-
-@dataclass(frozen=True)
-class Mutation:
-    """`edit` changes what is committed, `patch` the code. It shows in `scene`, or without one in a random walk."""
-
-    edit: Edit | None = None
-    patch: Callable[[], AbstractContextManager[object]] = nullcontext
-    scene: Scene | None = None
-
-
-def _verb(ops: Sequence[Op]) -> str:
-    for op in ops:
-        if isinstance(op, Create) and op.path == f"{layout.AUDIT}/":
-            return AuditEntry.model_validate_json(op.data).verb
-    return ""
-
-
-def _takes(ops: Sequence[Op]) -> bool:
-    return any(isinstance(op, Create) and op.path.endswith("~acting") for op in ops)
-
-
-def _joins(ops: Sequence[Op]) -> bool:
-    return any(isinstance(op, Create) and op.ephemeral for op in ops)
-
-
-def _ends(ops: Sequence[Op]) -> bool:
-    return not _verb(ops) and any(isinstance(op, Delete) and op.path.endswith("~acting") for op in ops)
-
-
-def _sweeps(ops: Sequence[Op]) -> bool:
-    return isinstance(ops[0], Check) and any(isinstance(op, Create) and "/end/" in op.path for op in ops)
-
-
-def _closes(ops: Sequence[Op]) -> bool:
-    return len(ops) == 2 and isinstance(ops[1], Delete) and "/open/" in ops[1].path
-
-
-def _notes(ops: Sequence[Op]) -> bool:
-    return not _verb(ops) and any(isinstance(op, Set) and "/end/" in op.path for op in ops)
-
-
-def _without(when: Callable[[Sequence[Op]], bool], what: Callable[[Op], bool]) -> Edit:
-    def edit(ops: list[Op]) -> list[Op]:
-        return ([op for op in ops if not what(op)] or ops) if when(ops) else ops
-
-    return edit
-
-
-def _unversioned(when: Callable[[Sequence[Op]], bool], *where: str) -> Edit:
-    def edit(ops: list[Op]) -> list[Op]:
-        if not when(ops):
-            return ops
-        return [
-            replace(op, version=None) if isinstance(op, Set | Delete) and any(w in op.path for w in where) else op
-            for op in ops
-        ]
-
-    return edit
 
 
 def _checks(path: str) -> Callable[[Op], bool]:
@@ -95,7 +34,7 @@ def _same_takes(ops: list[Op]) -> list[Op]:
     """The count of takes is not raised."""
     edited: list[Op] = []
     for op in ops:
-        if isinstance(op, Set) and op.path.startswith(f"{layout.NODES}/") and (_takes(ops) or not _ends(ops)):
+        if isinstance(op, Set) and op.path.startswith(f"{layout.NODES}/") and (takes(ops) or not ends(ops)):
             record = NodeRecord.model_validate_json(op.data)
             edited.append(replace(op, data=record.model_copy(update={"takes": 0}).to_json()))
         else:
@@ -105,7 +44,7 @@ def _same_takes(ops: list[Op]) -> list[Op]:
 
 def _still_excused(ops: list[Op]) -> list[Op]:
     """A redrive leaves the node excused."""
-    if _verb(ops) != "redrive":
+    if verb(ops) != "redrive":
         return ops
     edited: list[Op] = []
     for op in ops:
@@ -157,55 +96,59 @@ def _forgetful_sessions() -> AbstractContextManager[object]:
 
 
 def _heads_of_other_lines_stay(ops: list[Op]) -> list[Op]:
-    if not _takes(ops):
+    if not takes(ops):
         return ops
     entries = [op for op in ops if isinstance(op, Delete) and "/line/" in op.path]
     return [op for op in ops if op not in entries[1:]]
 
 
-MUTATIONS: dict[str, Mutation] = {
-    "TAKE does not check the holds": Mutation(_without(_takes, _checks(layout.CONTROL))),
-    "TAKE does not check the task's control": Mutation(_without(_takes, _checks("/ctl"))),
-    "TAKE does not check the cluster": Mutation(
-        scene=scenes.two_tasks_and_an_unsafe_end, edit=_without(_takes, _checks(layout.CLUSTERS))
+MUTATIONS: dict[str, Mutation] = SHARED_MUTATIONS | {
+    "TAKE does not check the holds": Mutation(
+        scene=scenes.a_stop_while_a_node_takes, edit=without(takes, _checks(layout.CONTROL))
     ),
-    "TAKE does not check the scope's version": Mutation(_unversioned(_takes, layout.SCOPES)),
+    "TAKE does not check the task's control": Mutation(
+        scene=scenes.a_stop_while_a_node_takes, edit=without(takes, _checks("/ctl"))
+    ),
+    "TAKE does not check the cluster": Mutation(
+        scene=scenes.two_tasks_and_an_unsafe_end, edit=without(takes, _checks(layout.CLUSTERS))
+    ),
+    "TAKE does not check the scope's version": Mutation(unversioned(takes, layout.SCOPES)),
     "TAKE does not check the node's version": Mutation(
-        scene=scenes.a_take_arrives_late, edit=_unversioned(_takes, layout.NODES, "/progress/")
+        scene=scenes.a_take_arrives_late, edit=unversioned(takes, layout.NODES, "/progress/")
     ),
     "TAKE leaves the other lines' entries": Mutation(_heads_of_other_lines_stay),
     "a lost TAKE is not fenced": Mutation(scene=scenes.a_take_arrives_late, patch=_no_fence_after_a_take),
-    "JOIN does not carry the node's version": Mutation(_without(_joins, _checks(layout.NODES))),
+    "JOIN does not carry the node's version": Mutation(without(joins, _checks(layout.NODES))),
     "a lost JOIN is not fenced": Mutation(scene=scenes.a_join_arrives_late, patch=_no_settling_of_joins),
     "entries are forgotten while cut off": Mutation(scene=scenes.a_look_while_cut_off, patch=_forgetful_sessions),
     "END carries no versions": Mutation(
-        scene=scenes.an_end_arrives_late, edit=_unversioned(_ends, layout.NODES, "/progress/")
+        scene=scenes.an_end_arrives_late, edit=unversioned(ends, layout.NODES, "/progress/")
     ),
     "END does not touch the cluster when it keeps": Mutation(
-        scene=scenes.two_tasks_and_an_unsafe_end, edit=_without(_ends, _sets(layout.CLUSTERS))
+        scene=scenes.two_tasks_and_an_unsafe_end, edit=without(ends, _sets(layout.CLUSTERS))
     ),
-    "END does not record the failure": Mutation(_without(_ends, _sets("/ctl"))),
+    "END does not record the failure": Mutation(without(ends, _sets("/ctl"))),
     "the agents' epochs are ignored": Mutation(patch=_epochs_ignored),
     "attempt ids count nothing": Mutation(_same_takes),
     "a redrive leaves the node excused": Mutation(_still_excused),
     "a redrive does not look at the header": Mutation(
         scene=scenes.redrive_while_a_router_closes,
-        edit=_without(lambda ops: _verb(ops) == "redrive", _checks("/open/")),
+        edit=without(lambda ops: verb(ops) == "redrive", _checks("/open/")),
     ),
     "CLOSE does not check the control": Mutation(
-        scene=scenes.close_while_a_person_redrives, edit=_without(_closes, _checks("/ctl"))
+        scene=scenes.close_while_a_person_redrives, edit=without(closes, _checks("/ctl"))
     ),
     "a note does not check the node": Mutation(
-        scene=scenes.a_note_arrives_late, edit=_without(_notes, _checks(layout.NODES))
+        scene=scenes.a_note_arrives_late, edit=without(notes, _checks(layout.NODES))
     ),
     "a discard does not check the control": Mutation(
-        scene=scenes.a_note_arrives_late, edit=_without(lambda ops: _verb(ops) == "discard", _checks("/ctl"))
+        scene=scenes.a_note_arrives_late, edit=without(lambda ops: verb(ops) == "discard", _checks("/ctl"))
     ),
     "nobody closes": Mutation(
         patch=lambda: mock.patch("taskerman.coordination.router_moves.RouterMoves._close_in", return_value=[])
     ),
     "a sweep does not look at the progress": Mutation(
-        _without(_sweeps, lambda op: isinstance(op, Delete) and "/progress/" in op.path)
+        without(sweeps, lambda op: isinstance(op, Delete) and "/progress/" in op.path)
     ),
     "a kept slot does not go first": Mutation(
         scene=scenes.redriven_with_a_kept_slot,

@@ -11,17 +11,48 @@ from collections.abc import Callable
 from taskerman.coordination.operator_moves import OperatorMoves
 from taskerman.testing.tree import LostAnswer
 from tests.support.protocol_judge import Violation
+from tests.support.protocol_shared_scenes import SHARED_SCENES
 from tests.support.protocol_tasks import TaskShape
 from tests.support.protocol_world import State, World
 
-__all__ = ["MOMENTS", "SCENES", "Scene"]
+__all__ = ["MOMENTS", "SCENES", "Scene", "moments"]
 
 MOMENTS = 26
+FEW = {
+    "a_head_drains_its_cluster": 1,
+    "a_head_hangs": 3,
+    "a_line_that_moves": 1,
+    "a_look_while_cut_off": 1,
+    "a_node_of_two_takes": 1,
+    "a_take_arrives_late": 1,
+    "an_end_arrives_late": 1,
+    "an_exclusive_task_is_joined": 2,
+    "an_urgent_task_comes_later": 1,
+    "everything_is_asked_of_the_other_cluster_too": 3,
+    "given_up_in_its_retries": 2,
+    "it_goes_on_with_a_task_without_a_scope": 1,
+    "kept_where_the_next_task_takes_nothing": 1,
+    "redriven_with_a_kept_slot": 1,
+    "the_first_in_the_queue_may_not_go": 1,
+    "two_lanes_of_a_cluster_stand_in_the_queue_the_other_way_round": 1,
+}
+"""Scenes that nothing disturbs: how many ways there are to play them."""
 Scene = Callable[[World, int], None]
 
 
 def _redrive(person: OperatorMoves) -> None:
     person.redrive("ta", "n0", "mended")
+
+
+def a_stop_while_a_node_takes(w: World, moment: int) -> None:
+    """A person holds, or cancels, while a node is about to take."""
+    w.plan("ta", TaskShape(("n0",)))
+    w.start("n0")
+    if moment % 2:
+        w.arm(moment, lambda: w.verb(lambda person: person.hold("*", "stop")))
+    else:
+        w.arm(moment, lambda: w.verb(lambda person: person.cancel("ta", "stop")))
+    w.look("n0", "ta")
 
 
 def two_tasks_and_an_unsafe_end(w: World, moment: int) -> None:
@@ -183,9 +214,15 @@ def a_note_arrives_late(w: World, moment: int) -> None:
     w.deliver(0)
 
 
-SCENES: dict[str, Scene] = {
+def moments(scene: Scene) -> range:
+    """The moments at which to play it."""
+    return range(FEW.get(scene.__name__, MOMENTS))
+
+
+SCENES: dict[str, Scene] = SHARED_SCENES | {
     scene.__name__: scene
     for scene in (
+        a_stop_while_a_node_takes,
         two_tasks_and_an_unsafe_end,
         redrive_while_a_router_closes,
         close_while_a_person_redrives,

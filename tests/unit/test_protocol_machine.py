@@ -19,7 +19,7 @@ from tests.support.protocol_driver import run
 from tests.support.protocol_judge import Violation
 from tests.support.protocol_mutations import MUTATIONS, Mutation
 from tests.support.protocol_rest import finish
-from tests.support.protocol_scenes import MOMENTS, SCENES
+from tests.support.protocol_scenes import SCENES, moments
 from tests.support.protocol_tasks import CLUSTER, CLUSTERS, ENDINGS, SCOPE, TaskShape
 from tests.support.protocol_world import World
 
@@ -165,7 +165,7 @@ def test_random_walks_break_no_promise_and_explain_always_says_what_the_agent_de
 
 @pytest.mark.parametrize("scene", SCENES.values(), ids=SCENES)
 def test_a_scene_ends_well_at_whatever_moment_it_is_disturbed(scene: Callable[[World, int], None]) -> None:
-    for moment in range(MOMENTS):
+    for moment in moments(scene):
         world = World()
         scene(world, moment)
         world.judge.raise_if_violated()
@@ -174,7 +174,7 @@ def test_a_scene_ends_well_at_whatever_moment_it_is_disturbed(scene: Callable[[W
 
 def _play(mutation: Mutation) -> None:
     with mutation.patch():
-        for attempt in range(MOMENTS if mutation.scene else 400):
+        for attempt in moments(mutation.scene) if mutation.scene else range(400):
             if mutation.scene is None:
                 run(attempt, edit=mutation.edit, between=0.3)
                 continue
