@@ -13,8 +13,8 @@ from taskerman.model.breaker import ClusterRecord
 from taskerman.model.outcome import Outcome
 from taskerman.policy import breaker
 from taskerman.ports.tree import Check, Create, Op, Set
+from tests.support.protocol_edits import Mutation, ends, takes, unversioned, verb, without
 from tests.support.protocol_judge import Violation
-from tests.support.protocol_mutations import Mutation, _ends, _takes, _unversioned, _verb, _without
 from tests.support.protocol_scenes import Scene
 from tests.support.protocol_tasks import TaskShape
 from tests.support.protocol_world import State, World
@@ -194,7 +194,7 @@ def _patched(where: str, instead: Callable[..., Any]) -> Callable[[], AbstractCo
 
 
 def _plans(ops: Sequence[Op]) -> bool:
-    return any(isinstance(op, Create) and "/open/" in op.path for op in ops) and not _verb(ops)
+    return any(isinstance(op, Create) and "/open/" in op.path for op in ops) and not verb(ops)
 
 
 def _on_clusters(op: Op) -> bool:
@@ -215,11 +215,11 @@ MUTATIONS: dict[str, Mutation] = {
         patch=_patched("taskerman.coordination.node_moves.claimed", lambda record, attempt: record),
     ),
     "the probe is claimed at any version": Mutation(
-        scene=a_take_while_another_fails, edit=_unversioned(_takes, layout.CLUSTERS)
+        scene=a_take_while_another_fails, edit=unversioned(takes, layout.CLUSTERS)
     ),
-    "TAKE does not check the breaker": Mutation(scene=a_take_while_it_opens, edit=_without(_takes, _on_clusters)),
-    "END does not note what failed": Mutation(scene=two_ends_at_once, edit=_without(_ends, _on_clusters)),
-    "END notes it at any version": Mutation(scene=two_ends_at_once, edit=_unversioned(_ends, layout.CLUSTERS)),
+    "TAKE does not check the breaker": Mutation(scene=a_take_while_it_opens, edit=without(takes, _on_clusters)),
+    "END does not note what failed": Mutation(scene=two_ends_at_once, edit=without(ends, _on_clusters)),
+    "END notes it at any version": Mutation(scene=two_ends_at_once, edit=unversioned(ends, layout.CLUSTERS)),
     "any success closes the breaker": Mutation(
         scene=an_old_success_while_it_is_open,
         patch=_patched("taskerman.coordination.ending.after_end", _any_success_closes),
@@ -248,9 +248,9 @@ MUTATIONS: dict[str, Mutation] = {
         scene=a_jump_in_size, patch=_patched("taskerman.coordination.router_moves.suspicion", lambda *args: None)
     ),
     "an approval is not believed": Mutation(
-        scene=a_jump_in_size, edit=_without(lambda ops: _verb(ops) == "approve", _on_clusters)
+        scene=a_jump_in_size, edit=without(lambda ops: verb(ops) == "approve", _on_clusters)
     ),
     "a plan does not check the size that it was compared with": Mutation(
-        scene=approved_while_another_is_planned, edit=_without(_plans, _on_clusters)
+        scene=approved_while_another_is_planned, edit=without(_plans, _on_clusters)
     ),
 }

@@ -26,7 +26,7 @@ from taskerman.policy.conclusion import Ending
 from taskerman.ports.tree import Create, Op
 from tests.support.protocol_gates import GateJudge
 
-__all__ = ["Judge", "View", "Violation"]
+__all__ = ["Judge", "View", "Violation", "node_record"]
 
 
 class Violation(AssertionError):

@@ -14,9 +14,10 @@ from taskerman.coordination.line import Line
 from taskerman.coordination.node_moves import NodeMoves
 from taskerman.model.attempt import NodeRecord
 from taskerman.model.task import TaskControl
-from taskerman.ports.tree import Check, Delete, Op, Set
+from taskerman.ports.tree import Check, Delete, Op, Record, Set
 from tests.support import protocol_scenes as scenes
 from tests.support.protocol_edits import Mutation, closes, ends, joins, notes, sweeps, takes, unversioned, verb, without
+from tests.support.protocol_judge import node_record
 from tests.support.protocol_shared_mutations import SHARED_MUTATIONS
 
 __all__ = ["MUTATIONS", "Mutation"]
@@ -74,9 +75,10 @@ def _no_fence_after_a_take() -> Iterator[None]:
 
 @contextmanager
 def _epochs_ignored() -> Iterator[None]:
-    def mine(self: Incarnation, record: NodeRecord, version: int) -> NodeRecord:
-        self.record, self.version = record, version
-        return record
+    def mine(self: Incarnation, found: Record | None) -> NodeRecord:
+        assert found is not None
+        self.record, self.version = node_record(found.data), found.stat.version
+        return self.record
 
     with mock.patch.object(Incarnation, "_mine", mine):
         yield
@@ -112,7 +114,9 @@ MUTATIONS: dict[str, Mutation] = SHARED_MUTATIONS | {
     "TAKE does not check the cluster": Mutation(
         scene=scenes.two_tasks_and_an_unsafe_end, edit=without(takes, _checks(layout.CLUSTERS))
     ),
-    "TAKE does not check the scope's version": Mutation(unversioned(takes, layout.SCOPES)),
+    "TAKE does not check the scope's version": Mutation(
+        scene=scenes.the_last_place_of_a_cluster_is_seen_by_two, edit=unversioned(takes, layout.SCOPES)
+    ),
     "TAKE does not check the node's version": Mutation(
         scene=scenes.a_take_arrives_late, edit=unversioned(takes, layout.NODES, "/progress/")
     ),
@@ -128,7 +132,7 @@ MUTATIONS: dict[str, Mutation] = SHARED_MUTATIONS | {
         scene=scenes.two_tasks_and_an_unsafe_end, edit=without(ends, _sets(layout.CLUSTERS))
     ),
     "END does not record the failure": Mutation(without(ends, _sets("/ctl"))),
-    "the agents' epochs are ignored": Mutation(patch=_epochs_ignored),
+    "the agents' epochs are ignored": Mutation(scene=scenes.a_fenced_agent_goes_on, patch=_epochs_ignored),
     "attempt ids count nothing": Mutation(_same_takes),
     "a redrive leaves the node excused": Mutation(_still_excused),
     "a redrive does not look at the header": Mutation(

@@ -55,6 +55,26 @@ def a_stop_while_a_node_takes(w: World, moment: int) -> None:
     w.look("n0", "ta")
 
 
+def a_fenced_agent_goes_on(w: World, moment: int) -> None:
+    """A second agent of the node has started, and the first does not know it."""
+    w.plan("ta", TaskShape(("n0",)))
+    w.start("n0")
+    w.look("n0", "ta", take=False)
+    w.arm(moment, lambda: w.look("n0", "ta"))
+    w.start("n0", same_journal=False)
+    w.ghost_looks(0, "ta", "succeeded")
+
+
+def the_last_place_of_a_cluster_is_seen_by_two(w: World, moment: int) -> None:
+    """A node of an older task joins and takes while one of a younger task is about to take."""
+    w.plan("ta", TaskShape(("n0",)))
+    w.plan("tb", TaskShape(("n1",)))
+    w.start("n0")
+    w.start("n1")
+    w.arm(moment, lambda: w.look("n0", "ta"))
+    w.look("n1", "tb")
+
+
 def two_tasks_and_an_unsafe_end(w: World, moment: int) -> None:
     """A node of one task ends unsafe while a node of another one takes."""
     w.plan("ta", TaskShape(("n0",), cap=2, max_failures=1))
@@ -223,6 +243,8 @@ SCENES: dict[str, Scene] = SHARED_SCENES | {
     scene.__name__: scene
     for scene in (
         a_stop_while_a_node_takes,
+        a_fenced_agent_goes_on,
+        the_last_place_of_a_cluster_is_seen_by_two,
         two_tasks_and_an_unsafe_end,
         redrive_while_a_router_closes,
         close_while_a_person_redrives,
