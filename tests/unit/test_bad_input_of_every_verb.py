@@ -217,6 +217,11 @@ CASES = (
     Bad("history letters --cluster web", 2, USAGE, ("'web'",)),
     Bad("history audit --limit many", 2, USAGE, ("--limit",)),
     Bad("history upgrade now", 2, USAGE, ("now",)),
+    # --- keys
+    Bad("keys generate", 2, USAGE, ("'file'",)),
+    Bad("keys generate /nonexistent/folder/mine.key", 2, USAGE, ("/nonexistent/folder",)),
+    Bad("keys digest", 2, USAGE, ("'user'",)),
+    Bad("keys digest ada --password-file /nonexistent", 2, USAGE, ("/nonexistent", "path and rights")),
     # --- daemons, and the installation
     Bad("router extra", 2, USAGE, ("extra",)),
     Bad("janitor extra", 2, USAGE, ("extra",)),
@@ -261,6 +266,7 @@ WELL = {
 
 NEEDS_NO_ZOOKEEPER = {
     *("history list", "history letters", "history audit", "history upgrade"),
+    *("keys generate", "keys digest"),
     *("router", "agent", "janitor", "settings", "schema", "demo"),
 }
 """Asks another store, nothing at all, or is a daemon, which waits."""
