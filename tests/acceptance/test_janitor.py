@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.acceptance.conftest import OpenScriptedHouse
 from tests.support.aws import LocalCloud
+
+pytestmark = pytest.mark.timeout(240)
 
 HASTE = json.dumps({"turn_s": 0.3, "reclaim_every_s": 0.5, "settle_every_s": 0.5, "settle_grace_s": 0})
 
