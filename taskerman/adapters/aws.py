@@ -7,6 +7,7 @@ endpoint are boto3's business (the standard AWS variables); nothing here reads t
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -48,6 +49,7 @@ _UNREACHABLE = (ConnectionError, HTTPClientError, CredentialRetrievalError, Resp
 _MISCONFIGURED = (NoRegionError, InvalidRegionError, ProfileNotFound)
 _WITHOUT_IDENTITY = (NoCredentialsError, PartialCredentialsError)
 
+_USER_IN_ADDRESS = re.compile(r"(://)[^/\s\"']+@")
 _THROTTLED = frozenset({
     "BandwidthLimitExceeded", "EC2ThrottledException", "KmsThrottled", "LimitExceededException", "OverLimit",
     "PriorRequestNotComplete", "RequestLimitExceeded", "RequestThrottled", "RequestThrottledException", "SlowDown",
@@ -118,7 +120,8 @@ class Aws:
             client: Any = self._session.client(service, config=config, endpoint_url=self._endpoint_url)
         except (BotoCoreError, ValueError) as error:  # ValueError: an endpoint that is no URL
             raise UsageError(
-                f"The AWS settings are wrong: {error}", next_step="See AWS_REGION, AWS_PROFILE and AWS_ENDPOINT_URL."
+                f"The AWS settings are wrong: {_said(error)}",
+                next_step="See AWS_REGION, AWS_PROFILE and AWS_ENDPOINT_URL.",
             ) from error
         if self._on_request is not None:
             client.meta.events.register(f"before-send.{service}", self._tell)
@@ -237,4 +240,6 @@ def _said(error: Exception) -> str:
     if isinstance(error, ClientError):
         message = error.response.get("Error", {}).get("Message") or f"HTTP {_status(error)}"
         text = f"{message} ({error_code(error)})" if error_code(error) else message
+    # An address may carry a password, and the library's words carry the address.
+    text = _USER_IN_ADDRESS.sub(r"\1***@", text)
     return text.strip().rstrip(".") + "."

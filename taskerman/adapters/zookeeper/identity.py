@@ -111,7 +111,8 @@ class _NoSecrets(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         given = record.args if isinstance(record.args, tuple) else ()
-        return not any(isinstance(one, Auth | Connect) for one in given)
+        of_a_session = str(record.msg).startswith("Session created")
+        return not of_a_session and not any(isinstance(one, Auth | Connect) for one in given)
 
 
 _FILTER = _NoSecrets()
