@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.support.aws import aws, local_cloud
 from tests.support.postgresql import postgresql, postgresql_url
@@ -26,6 +27,10 @@ __all__ = [
     "zookeeper_proxy",
     "zookeeper_root",
 ]
+
+# How long an example takes is the machine's business: a busy one must not turn a proof red.
+settings.register_profile("taskerman", deadline=None)
+settings.load_profile("taskerman")
 
 HERE = Path(__file__).parent
 REAL_FOLDERS = (HERE / "integration", HERE / "acceptance")
