@@ -19,6 +19,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -35,14 +36,19 @@ from rich.table import Table
 from benchmarks.rolling import local_aws
 from taskerman.adapters.aws import Aws
 from taskerman.adapters.ec2 import CLUSTER_TAG, Ec2Discovery
+from taskerman.adapters.sql import SqlHistory
 from taskerman.adapters.sqs import SqsQueues
 from taskerman.adapters.zookeeper import ZookeeperTree
 from taskerman.coordination.operator_moves import OperatorMoves
+from taskerman.coordination.putting_away import begin_closing, bury, delete_copied, stand
 from taskerman.coordination.router_moves import RouterMoves
 from taskerman.model.base import content_hash
 from taskerman.model.ids import QueueNames
+from taskerman.model.plan import Plan
 from taskerman.model.task import parse_task_document
+from taskerman.policy.putting_away import tombstone
 from taskerman.policy.routing import make_plan
+from taskerman.policy.upkeep import Upkeep
 from taskerman.ringing import ring
 from taskerman.testing.zookeeper_server import ZookeeperServer
 
@@ -121,7 +127,8 @@ def measure(console: Console, url: str, hosts: str, nodes: int) -> None:
     tree = ZookeeperTree(hosts, root="/plan")
     tree.open()
     now = datetime.now(UTC)
-    OperatorMoves(tree, "benchmark", lambda: datetime.now(UTC)).install("benchmark")
+    operator = OperatorMoves(tree, "benchmark", lambda: datetime.now(UTC))
+    operator.install("benchmark")
     body = json.dumps(
         {
             "action": "bench_task:sleep",
@@ -155,9 +162,41 @@ def measure(console: Console, url: str, hosts: str, nodes: int) -> None:
         requests.clear()
         seconds, unreached = timed(lambda: ring(queues, NAMES, plan, router.unended(plan)))
         table.add_row(name, f"{seconds:.1f}", f"{sum(requests.values()):,} requests, {len(unreached):,} not reached")
+    put_away(table, tree, operator, router, plan)
     tree.close()
     aws.close()
     console.print(table)
+
+
+def put_away(table: Table, tree: ZookeeperTree, operator: OperatorMoves, router: RouterMoves, plan: Plan) -> None:
+    """End every assignment by a cancel, copy all to a history in SQLite, and leave the tombstone: the janitor's GC."""
+    task = plan.task.task_id
+    seconds, _ = timed(lambda: (operator.cancel(task, "measured"), operator.sweep(task)))
+    table.add_row("cancel", f"{seconds:.1f}", "an end for everybody")
+    router.close_ended()
+    seconds, seen = timed(lambda: stand(tree, plan))
+    assert seen is not None
+    assert len(seen.ends) == len(plan.nodes)
+    table.add_row("read how it stands", f"{seconds:.1f}", f"{len(seen.ends):,} ends")
+    with tempfile.TemporaryDirectory(prefix="taskerman-plan-") as folder:
+        history = SqlHistory(f"sqlite:///{folder}/history.db", upgrades=True)
+        seconds, _ = timed(lambda: history.record_task(seen.history))
+        history.close()
+        size = sum(file.stat().st_size for file in Path(folder).iterdir())
+    table.add_row("copy to the history", f"{seconds:.1f}", f"SQLite, {size / 2**20:.1f} MiB")
+    assert begin_closing(tree, seen)
+    closing = stand(tree, plan)
+    assert closing is not None
+    seconds, deleted = timed(lambda: delete_copied(tree, closing))
+    assert deleted
+    table.add_row("delete what was copied", f"{seconds:.1f}", "in transactions of 500")
+    bare = stand(tree, plan)
+    assert bare is not None
+    assert bare.control.putting_away is not None
+    stone = tombstone(plan, bare.control.putting_away.summary, now=datetime.now(UTC), upkeep=Upkeep())
+    seconds, buried = timed(lambda: bury(tree, bare, stone))
+    assert buried
+    table.add_row("leave the tombstone", f"{seconds:.2f}", f"{len(stone.to_json())} bytes")
 
 
 def main() -> int:
