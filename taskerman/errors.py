@@ -47,6 +47,7 @@ __all__ = [
     "InstallationRefused",
     "LayoutUnsupported",
     "LimitsNotKept",
+    "LockedByAnother",
     "NodeActing",
     "NodeUnknown",
     "NotFound",
@@ -188,6 +189,12 @@ class RefusedByState(OperatorError):
 
     code = "E-STATE"
     exit_code = 4
+
+
+class LockedByAnother(RefusedByState):
+    """Another agent has the journal: there is one agent a node."""
+
+    code = "E-LOCKED"
 
 
 class TaskExists(RefusedByState):

@@ -1,7 +1,7 @@
 """The agent of a node: one loop that decides, a mailbox, a journal, and a child process for every attempt."""
 
-from taskerman.agent.journal import JournalFile, LockedByAnother
+from taskerman.agent.journal import JournalFile
 from taskerman.agent.loop import Agent
 from taskerman.agent.profile import Profile
 
-__all__ = ["Agent", "JournalFile", "LockedByAnother", "Profile"]
+__all__ = ["Agent", "JournalFile", "Profile"]

@@ -15,19 +15,13 @@ from typing import Literal, Self
 
 from pydantic import ValidationError
 
-from taskerman.errors import RefusedByState, StopNow
+from taskerman.errors import LockedByAnother, StopNow
 from taskerman.model.attempt import Phase
 from taskerman.model.base import Noun, Timestamp
 from taskerman.model.ids import AttemptId, NodeId, TaskId
 from taskerman.model.outcome import Outcome
 
-__all__ = ["Accepted", "Journal", "JournalFile", "JournalledAttempt", "JournalledEnd", "LockedByAnother", "prune"]
-
-
-class LockedByAnother(RefusedByState):
-    """Another agent has the journal: there is one agent a node."""
-
-    code = "E-LOCKED"
+__all__ = ["Accepted", "Journal", "JournalFile", "JournalledAttempt", "JournalledEnd", "prune"]
 
 
 class Accepted(Noun):

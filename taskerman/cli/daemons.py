@@ -36,7 +36,7 @@ def agent(
     from datetime import timedelta  # noqa: PLC0415
 
     from taskerman import bootstrap  # noqa: PLC0415
-    from taskerman.agent import LockedByAnother  # noqa: PLC0415
+    from taskerman.errors import LockedByAnother  # noqa: PLC0415
 
     settings = bootstrap.read_settings().settings
     try:

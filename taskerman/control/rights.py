@@ -48,7 +48,7 @@ def role_here(tree: Tree) -> Role | None:
 
 def rights_here(desk: Desk, subject: Subject) -> Sequence[Finding]:
     """What `doctor` says about it."""
-    role = role_here(desk.opened())
+    role = role_here(desk.reached())
     if role is None:
         text = "There are no identities: whoever reaches this ZooKeeper may do everything."
         step = "docs/how-to/set-rights.md says how to give each role its own."

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from taskerman.agent import LockedByAnother
+from taskerman.errors import LockedByAnother
 from taskerman.model.ids import draw_task_id
 from taskerman.ringing import ring
 from taskerman.testing.queue_faults import FaultyQueues
