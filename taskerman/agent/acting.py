@@ -29,6 +29,7 @@ from taskerman.model.outcome import Outcome
 from taskerman.model.plan import Plan
 from taskerman.model.task import TaskState
 from taskerman.policy.admission import gate
+from taskerman.policy.breaker import BreakerTurn
 from taskerman.policy.conclusion import Ending
 from taskerman.policy.signals import RevokeAsked, Taken
 from taskerman.ports.tree import Link
@@ -77,6 +78,8 @@ class Acting:
             return False
         attempt = taken.attempt
         kit.say("attempt_taken", **kit.ids(attempt, plan.task.action), phase=Phase.PRE_CHECK.value, k=attempt.k)
+        for cluster in taken.probes:
+            kit.say("breaker_probed", "warning", task=attempt.task, attempt=attempt.id, cluster=cluster)
         self._note(attempt)
         self.performance = self._performing(session, plan, attempt, self._early.take(attempt.id))
         self.performance.woken_at = woken_at
@@ -189,7 +192,7 @@ class Acting:
         assert ending is not None
         self._note_end(attempt, ending)
         dice = Dice(kit.clock.now(), kit.throw(), kit.profile.pace, kit.profile.breaker)
-        self._sessions.insist(lambda: end_attempt(session.moves, plan, attempt, ending, dice))
+        conclusion = self._sessions.insist(lambda: end_attempt(session.moves, plan, attempt, ending, dice))
         self.performance = None
         kit.say(
             "attempt_ended",
@@ -199,11 +202,20 @@ class Acting:
             outcome=ending.outcome.value,
             reason=ending.reason,
         )
+        for turn in conclusion.breakers if conclusion is not None else ():
+            self._say_turned(attempt, turn)
         kit.note_down(attempt=None, end=None)
         kit.isolation.release(attempt.id)
         prune(kit.journal.attempts(), keep=_ATTEMPTS_KEPT)
         self._holding.ended(attempt.task, attempt.id)
         self._holding.look_now()
+
+    def _say_turned(self, attempt: Attempt, turn: BreakerTurn) -> None:
+        ids: dict[str, object] = {"task": attempt.task, "attempt": attempt.id, "cluster": turn.cluster}
+        if turn.until is None:
+            self._kit.say("breaker_closed", **ids, failures=turn.failures)
+        else:
+            self._kit.say("breaker_opened", "error", **ids, failures=turn.failures, until=turn.until.isoformat())
 
     def _note_end(self, attempt: Attempt, ending: Ending) -> None:
         noted = self._kit.journal.now.attempt

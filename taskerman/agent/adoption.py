@@ -72,6 +72,7 @@ def adopt(kit: Kit, performance: Performance, found: Adopted, journal: Journal) 
     began = began and found.situation is not Situation.REBOOTED
     result = read_result(directory_of(kit, attempt), attempt) if began else None
     if result is not None:
+        performance.say_limits(result)
         performance.tell(Adopted(Situation.CHILD_LIVES, found.now))
         performance.tell(result_signal(result, found.now, child_gone=True))
         return

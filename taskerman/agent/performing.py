@@ -14,14 +14,16 @@ from typing import assert_never
 from taskerman.agent.assigned import Assigned, directory_of
 from taskerman.agent.attempt_files import read_result
 from taskerman.agent.child_in_hand import CHECK_TIMEOUT, ChildInHand, ChildReport, NotStarted
-from taskerman.agent.child_talk import ChildGone, Ready
+from taskerman.agent.child_talk import ChildGone, Ended, Ready
 from taskerman.agent.early import EarlyChild
 from taskerman.agent.hearing import result_signal, signal_of
 from taskerman.agent.journal import JournalledAttempt
 from taskerman.agent.kit import Kit
 from taskerman.agent.machine import boot_id, boottime
 from taskerman.child import ABORT_SECONDS
-from taskerman.model.attempt import Phase
+from taskerman.child.action import TOO_LONG
+from taskerman.child.limits import kind_of
+from taskerman.model.attempt import Phase, Result
 from taskerman.model.outcome import Outcome
 from taskerman.policy.conclusion import Ending
 from taskerman.policy.lifecycle import AttemptState, Limits, step
@@ -114,6 +116,8 @@ class Performance:
         now = self._clock.monotonic()
         if isinstance(heard.report, Ready) and self.phase is Phase.PRE_CHECK:
             self._say_began(now)
+        if isinstance(heard.report, Ended):
+            self.say_limits(heard.report.result)
         gone = isinstance(heard.report, ChildGone)
         signal = self._child_gone(now) if gone else signal_of(heard.report, now, CHECK_TIMEOUT)
         if signal is not None:
@@ -133,6 +137,15 @@ class Performance:
         took = None if woken_at is None else round(now - woken_at, 6)
         ids = self._kit.ids(self.assigned.attempt, self.assigned.plan.task.action)
         self._kit.say("pre_check_began", "debug", **ids, phase=self.phase.value, handover_s=took)
+
+    def say_limits(self, result: Result) -> None:
+        """Tell of the limits that the action met, also when it ended well."""
+        met = [(kind_of(limit), limit) for limit in result.limits]
+        if TOO_LONG in result.error:
+            met.append(("time", result.error))
+        ids = self._kit.ids(self.assigned.attempt, self.assigned.plan.task.action)
+        for kind, why in met:
+            self._kit.say("limit_met", "warning", **ids, phase=result.phase, limit=kind, why=why)
 
     @property
     def wake_at(self) -> float | None:
@@ -246,4 +259,5 @@ class Performance:
         if result is None:
             return ActionLost(now)  # what it may have left is killed through it
         self._child.forget()
+        self.say_limits(result)
         return result_signal(result, now, child_gone=True)

@@ -1,4 +1,7 @@
-"""Which of its limits a hook met, in words: from what the kernel counted since the hook began."""
+"""Which of its limits a hook met, in words: from what the kernel counted since the hook began.
+
+The words are for people and stand in results; `kind_of` says which limit they are about, for those who count.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,18 @@ if TYPE_CHECKING:
 
     from taskerman.child.output import Output
 
-__all__ = ["Limits"]
+__all__ = ["Limits", "kind_of"]
 
 HELD_BACK_S = 1.0
 """Less is the ordinary grain of the scheduler, and no reason for anything."""
+
+
+_KINDS = {"memory": "memory", "process": "processes", "CPU": "cpu", "output": "output"}
+
+
+def kind_of(met: str) -> str:
+    """Which limit one of the sentences of `met` is about: memory, processes, cpu or output; empty: of another build."""
+    return _KINDS.get(met.removeprefix("the machine's ").partition(" ")[0], "")
 
 
 class Limits:

@@ -2,7 +2,8 @@
 
 Numbers by cluster, scope and kind, never by task or node: the rows that metrics show. Counting is cheap enough to be
 done each minute: nothing that cannot change is read twice, and of a line or of what has ended only the number is.
-Hints, as every read is; nobody decides on them.
+Hints, as every read is; nobody decides on them. A record that cannot be read is left out of the numbers and named:
+one of them must not hide everything else from those who watch.
 """
 
 from __future__ import annotations
@@ -15,16 +16,20 @@ from typing import TypeVar
 from taskerman.coordination import layout
 from taskerman.coordination.reading import BATCH, get_each
 from taskerman.coordination.snapshot import as_names
+from taskerman.errors import Bug
+from taskerman.model.base import Noun
 from taskerman.model.breaker import ClusterRecord
 from taskerman.model.hold import Hold
 from taskerman.model.outcome import DeadLetterState, End
 from taskerman.model.plan import Plan, Refusal
+from taskerman.model.slot import Slot
 from taskerman.model.task import TaskControl
 from taskerman.ports.tree import Children, Exists, Names, Read, Record, Stat, Tree
 
 __all__ = ["Census", "Row"]
 
 T = TypeVar("T")
+N = TypeVar("N", bound=Noun)
 Answer = Record | Stat | Names | None
 Row = tuple[str | float, ...]
 """What the number is of, and last the number."""
@@ -37,6 +42,8 @@ class Census:
 
     def __init__(self, tree: Tree) -> None:
         """`tree` need not be open yet."""
+        self.unreadable: dict[str, Bug] = {}
+        """What the last count had to leave out, by its path, and why."""
         self._tree = tree
         self._letters: dict[str, _Letters] = {}
         self._put_away: set[str] = set()
@@ -45,15 +52,17 @@ class Census:
     def take(self, plans: Sequence[Plan], now: datetime) -> Mapping[str, Sequence[Row]]:
         """The rows by the names of what they count. `plans`: of every open task. `now`: by the tree's clock.
 
-        Raises `CoordinationUnavailable`.
+        Raises `CoordinationUnavailable`, `StopNow`.
         """
-        return {
+        self.unreadable = {}
+        counted = {
             **self._tasks(plans, now),
             **self._scopes(),
             **self._letters_open(now),
             "holds": _holds(layout.check_layout(self._tree.get(layout.CONTROL)).holds, now),
             "counted_timestamp_seconds": [(now.timestamp(),)],
         }
+        return {**counted, "unreadable_records": [(len(self.unreadable),)]}
 
     # --- open tasks --------------------------------------------------------------------------------------
 
@@ -74,11 +83,13 @@ class Census:
             if record is None:
                 continue  # put away meanwhile
             cluster, task = plan.task.cluster_name, plan.task.task_id
-            control = layout.decode(TaskControl, record, layout.control(task))
-            states[cluster, control.state.value] += 1
             unended[cluster] += len(plan.nodes) - (ends or 0)
-            failed[cluster] += len(control.counted())
             oldest[cluster] = max(oldest.get(cluster, 0.0), (now - plan.accepted.at).total_seconds())
+            control = self._decode(TaskControl, record, layout.control(task))
+            if control is None:
+                continue
+            states[cluster, control.state.value] += 1
+            failed[cluster] += len(control.counted())
         return {
             "open_tasks": [(*key, number) for key, number in states.items()],
             "nodes_without_end": list(unended.items()),
@@ -95,7 +106,7 @@ class Census:
         held: Counter[tuple[str, str]] = Counter()
         kept: dict[str, float] = {}
         for name, listing in zip(names, listings, strict=True):
-            slots = layout.slots(_of(listing))
+            slots = [slot for child in _of(listing) if (slot := self._slot(name, child)) is not None]
             held.update((name, slot.state.value) for slot in slots)
             if ":" in name:
                 kept[name] = float(any(slot.state.kept for slot in slots))
@@ -113,7 +124,9 @@ class Census:
         recent: dict[str, int] = {}
         for name, path, record in zip(names, paths, get_each(self._tree, paths), strict=True):
             if record is not None and record.data:
-                found = layout.decode(ClusterRecord, record, path)
+                found = self._decode(ClusterRecord, record, path)
+                if found is None:
+                    continue
                 recent[name] = len(found.recent)
                 breakers[name] = float(breakers.get(name, 0.0) or found.open_until is not None)
         return recent
@@ -147,7 +160,7 @@ class Census:
             unsettled = sorted(letters.unsettled)
             paths = [layout.end(task, node) for node in unsettled]
             for node, path, record in zip(unsettled, paths, get_each(self._tree, paths), strict=True):
-                end = None if record is None else layout.decode(End, record, path)
+                end = None if record is None else self._decode(End, record, path)
                 if end is not None and end.dead_letter in _OPEN:
                     found.append(end)
                 elif end is not None:
@@ -161,7 +174,7 @@ class Census:
         paths = [layout.refused(name) for name in unsettled]
         found: list[Refusal] = []
         for name, path, record in zip(unsettled, paths, get_each(self._tree, paths), strict=True):
-            refusal = None if record is None else layout.decode(Refusal, record, path)
+            refusal = None if record is None else self._decode(Refusal, record, path)
             if refusal is not None and refusal.dead_letter == "discarded":
                 self._settled_refusals.add(name)
             elif refusal is not None:
@@ -169,6 +182,21 @@ class Census:
         return found
 
     # --- reading -----------------------------------------------------------------------------------------
+
+    def _decode(self, kind: type[N], record: Record, path: str) -> N | None:
+        """The noun in `record`. None: it cannot be read, which is noted."""
+        try:
+            return layout.decode(kind, record, path)
+        except Bug as error:
+            self.unreadable[path] = error
+            return None
+
+    def _slot(self, scope: str, name: str) -> Slot | None:
+        try:
+            return Slot.parse(name)
+        except Bug as error:
+            self.unreadable[f"{layout.scope(scope)}/{name}"] = error
+            return None
 
     def _count_children(self, paths: Iterable[str]) -> list[int | None]:
         stats = self._read([Exists(path) for path in paths], _as_stat)

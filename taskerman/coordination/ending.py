@@ -6,7 +6,7 @@ before it is committed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from taskerman.coordination import layout
@@ -20,7 +20,7 @@ from taskerman.model.outcome import DeadLetterState, End, Outcome
 from taskerman.model.plan import Plan
 from taskerman.model.slot import SlotNote, SlotState
 from taskerman.model.task import TaskControl, TaskState
-from taskerman.policy.breaker import BreakerLimits, after_end
+from taskerman.policy.breaker import BreakerLimits, BreakerTurn, after_end, turned
 from taskerman.policy.conclusion import Conclusion, Ending, Pace, conclude, give_up
 from taskerman.ports.tree import Check, Committed, Create, Delete, Exists, Get, Op, Set, Stat, Tree
 
@@ -114,6 +114,7 @@ def _end(
     if conclusion.control is not None or closing:
         # The last end also writes the control record: two ends that both believe to be the last cannot both pass.
         ops.append(Set(layout.control(task), (conclusion.control or control).to_json(), found_ctl.stat.version))
+    turns: list[BreakerTurn] = []
     for name, answer in zip(attempt.clusters, clusters, strict=True):
         if (found := as_record(answer)) is None:
             raise Bug(f"Attempt {attempt.id} ends, and {name} has no record.")
@@ -130,9 +131,11 @@ def _end(
         if after is not before or conclusion.keep is not None:
             # With a slot that is kept also unchanged: takes of other tasks that are in flight there must look again.
             ops.append(Set(layout.cluster(name), after.to_json(), found.stat.version))
+        if (turn := turned(name, before, after)) is not None:
+            turns.append(turn)
     if closing:
         ops += close_ops(moves.tree, plan)
-    return conclusion, ops
+    return replace(conclusion, breakers=tuple(turns)), ops
 
 
 def _slots(attempt: Attempt, moves: NodeMoves, keep: SlotState | None, ending: Ending, now: datetime) -> list[Op]:

@@ -11,7 +11,7 @@ from taskerman.coordination.line import Ended, Left, Line, Over, Ready, Standing
 from taskerman.coordination.snapshot import ClusterRead
 from taskerman.model.assignment import ProgressState
 from taskerman.model.attempt import Attempt
-from taskerman.model.ids import TaskId, attempt_takes
+from taskerman.model.ids import ClusterName, TaskId, attempt_takes
 from taskerman.model.outcome import DeadLetterState
 from taskerman.model.plan import Plan
 from taskerman.model.slot import SlotNote
@@ -23,9 +23,10 @@ __all__ = ["Ended", "Left", "NodeMoves", "Over", "Ready", "Standing", "Started",
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The slots are held."""
+    """The slots are held. `probes`: the clusters whose open breaker it tries."""
 
     attempt: Attempt
+    probes: tuple[ClusterName, ...] = ()
 
 
 def _claim(read: ClusterRead, attempt: Attempt) -> Op:
@@ -34,6 +35,10 @@ def _claim(read: ClusterRead, attempt: Attempt) -> Op:
     if record is read.seen.record:
         return Check(path, read.record_version)
     return Set(path, record.to_json(), read.record_version)
+
+
+def _probes(read: ClusterRead, attempt: Attempt) -> bool:
+    return read.name in attempt.scopes and read.seen.record.open_until is not None
 
 
 class NodeMoves(Line):
@@ -56,7 +61,7 @@ class NodeMoves(Line):
                 self._entries.pop(done.path, None)
                 self._places.pop(done.path, None)
             return None
-        return self._took(attempt, ready.node_version + 1)
+        return self._took(ready, attempt, ready.node_version + 1)
 
     def settle_take(self, ready: Ready, plan: Plan, now: datetime) -> Taken | None:
         """Find out whether a take without an answer happened. None: it did not, and cannot any more."""
@@ -67,15 +72,15 @@ class NodeMoves(Line):
             return None
         if self.record.attempt is None or self.record.attempt.id != attempt.id:
             return None
-        return self._took(self.record.attempt, self.version)
+        return self._took(ready, self.record.attempt, self.version)
 
-    def _took(self, attempt: Attempt, version: int) -> Taken:
+    def _took(self, ready: Ready, attempt: Attempt, version: int) -> Taken:
         self._entries.clear()
         self._places.clear()
         self._forget_others()
         self.version = version
         self.record = self.record.model_copy(update={"attempt": attempt, "takes": attempt_takes(attempt.id)})
-        return Taken(attempt)
+        return Taken(attempt, tuple(read.name for read in ready.around.clusters if _probes(read, attempt)))
 
     def _take(self, ready: Ready, plan: Plan, now: datetime) -> tuple[Attempt, list[Op]]:
         seen, around = ready.snapshot, ready.around

@@ -25,6 +25,8 @@ class Counting:
     def do(self, turn: Turn) -> None:
         """See `Chore.do`."""
         counted = self._census.take(self._kit.open_plans(), turn.tree_time)
+        for path, error in self._census.unreadable.items():
+            self._kit.failed(self.name, error, of=path)
         self._kit.say("installation_counted", "debug", **counted, queue_messages=self._messages())
 
     def _messages(self) -> list[Row]:

@@ -15,7 +15,7 @@ from taskerman.model.breaker import ClusterRecord, RecentFailure
 from taskerman.model.ids import AttemptId, ClusterName, NodeId, TaskId, attempt_node
 from taskerman.model.outcome import Outcome
 
-__all__ = ["BreakerLimits", "after_end", "claimed", "given_back", "objection", "reset"]
+__all__ = ["BreakerLimits", "BreakerTurn", "after_end", "claimed", "given_back", "objection", "reset", "turned"]
 
 _REMEMBERED = 20
 
@@ -26,6 +26,28 @@ class BreakerLimits:
 
     failures: int = 3
     cool_down: timedelta = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerTurn:
+    """What an end did to the breaker of `cluster`. `until`: it is open, and until then nobody tries; None: it closed.
+
+    `failures`: the row that opened it, or that it was opened by.
+    """
+
+    cluster: ClusterName
+    failures: int
+    until: datetime | None
+
+
+def turned(cluster: ClusterName, before: ClusterRecord, after: ClusterRecord) -> BreakerTurn | None:
+    """For those who watch: whether it opened, was opened for another cool-down by its own probe, or closed."""
+    if after.open_until is None:
+        return None if before.open_until is None else BreakerTurn(cluster, len(before.recent), None)
+    probe_failed = before.probe is not None and after.probe is None and after.recent != before.recent
+    if before.open_until is None or probe_failed:
+        return BreakerTurn(cluster, len(after.recent), after.open_until)
+    return None
 
 
 def after_end(

@@ -15,6 +15,7 @@ from taskerman.model.ids import NodeId
 from taskerman.model.outcome import DeadLetterState, End, Outcome
 from taskerman.model.slot import SlotState
 from taskerman.model.task import FailureMark, TaskControl, TaskState
+from taskerman.policy.breaker import BreakerTurn
 from taskerman.policy.retry import BACKOFF, DEFERRAL, backoff, deferral
 
 __all__ = ["Conclusion", "Ending", "Pace", "conclude", "fail_for_good", "give_up", "spend"]
@@ -51,13 +52,14 @@ class Conclusion:
     """What END writes. Exactly one of `end` and `progress` is set.
 
     `keep`: the state in which the slots stay; None = they are freed. `control`: the task's control as it becomes,
-    or None when it does not change.
+    or None when it does not change. `breakers`: those of its clusters that it turns.
     """
 
     end: End | None
     progress: Progress | None
     keep: SlotState | None
     control: TaskControl | None
+    breakers: tuple[BreakerTurn, ...] = ()
 
 
 def conclude(

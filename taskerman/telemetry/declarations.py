@@ -61,6 +61,7 @@ def _request(name: str, about: str, *labels: str) -> Metric:
     return Metric(f"{PREFIX}{name}_total", "counter", about, labels, source="requests")
 
 
+_JANITOR: tuple[Role, ...] = ("janitor",)
 _AGENT: tuple[Role, ...] = ("agent",)
 _ROUTER: tuple[Role, ...] = ("router",)
 
@@ -70,6 +71,8 @@ METRICS: tuple[Metric, ...] = (
     _counter("attempts_adopted", "Attempts taken over from an earlier agent of this node.", "action", "cluster",
              by=_AGENT),
     _counter("attempts_ended", "Attempts that ended on this node, by how.", "action", "cluster", "outcome", by=_AGENT),
+    _counter("limits_met", "Actions that met a limit on this node, by which; also those that ended well.", "action",
+             "cluster", "limit", by=_AGENT),
     _histogram("attempt_phase_seconds", "Time that attempts spent in a phase, from entering to leaving it. Of an "
                "adopted attempt only what this agent saw counts.", _LONG, "action", "cluster", "phase", by=_AGENT),
     _histogram("handover_seconds", "From the moment this agent was told that something changed (a slot was freed, for "
@@ -84,6 +87,12 @@ METRICS: tuple[Metric, ...] = (
     _counter("assignments_settled", "Assignments whose end was announced where it had to be, and whose messages were "
              "deleted.", "outcome", by=_AGENT),
     _counter("dead_letters_sent", "Announcements of dead letters that were sent.", "origin"),
+    _counter("breaker_opened", "Breakers that opened by an end on this node: too many failures in a row, or a probe "
+             "that failed.", "cluster", by=_AGENT),
+    _counter("breaker_probed", "Attempts on this node that tried a cluster whose breaker was open.", "cluster",
+             by=_AGENT),
+    _counter("breaker_closed", "Breakers that the success of a probe on this node closed. Not those that a person "
+             "reset.", "cluster", by=_AGENT),
     # --- tasks
     _counter("documents_received", "Task documents received, repeats included.", by=_ROUTER),
     _histogram("document_age_seconds", "Age of a task document when it was received: how far behind routing is.",
@@ -96,6 +105,20 @@ METRICS: tuple[Metric, ...] = (
     _gauge("cluster_discovered_nodes", "Running nodes that discovery found when the cluster was last planned for.",
            "cluster", by=_ROUTER),
     _histogram("discovery_seconds", "Time that discovery took to answer.", _FAST, by=_ROUTER),
+    # --- what a janitor did
+    _counter("nodes_reclaimed", "Machines that were declared gone, by proof.", by=_JANITOR),
+    _counter("slots_reclaimed", "Slots that were freed with them.", by=_JANITOR),
+    _counter("reclaims_capped", "Times that a machine was not declared gone, because too many were within the hour.",
+             by=_JANITOR),
+    _counter("assignments_gone", "Assignments of machines that were gone, ended without an attempt.", by=_JANITOR),
+    _counter("slots_overdue", "Attempts that outlasted their whole term.", "cluster", by=_JANITOR),
+    _counter("tasks_expired", "Tasks whose `not_after` passed.", "cluster", by=_JANITOR),
+    _counter("nodes_rung_again", "Doorbells that were rung again.", by=_JANITOR),
+    _counter("tasks_put_away", "Ended tasks that went to the history.", "cluster", by=_JANITOR),
+    _counter("holds_ended", "Holds that were removed at their expiry.", by=_JANITOR),
+    _counter("queues_deleted", "Queues of machines that were gone, deleted.", by=_JANITOR),
+    _counter("chore_failures", "Chores that failed, wholly or for one thing.", "chore", "code", by=_JANITOR),
+    _counter("history_errors", "Those of them that failed because of the history.", "code", by=_JANITOR),
     # --- the installation, counted
     _counted("open_tasks", "Open tasks.", "cluster", "task_state"),
     _counted("oldest_open_task_seconds", "Age of the oldest task that is not closed; 0 without one.", "cluster"),
@@ -114,6 +137,7 @@ METRICS: tuple[Metric, ...] = (
     _counted("dead_letters_open", "Dead letters that nobody has redriven or discarded.", "origin"),
     _counted("oldest_dead_letter_seconds", "Age of the oldest of them; 0 without one."),
     _counted("queue_messages", "Messages in a queue, as its transport estimates them.", "queue", "transit"),
+    _counted("unreadable_records", "Records that the count could not read, and left out of its numbers."),
     _counted("counted_timestamp_seconds", "When the installation was last counted, in Unix time."),
     # --- the daemon
     _pulse("last_success_timestamp_seconds", "gauge", "When the daemon's loop last ended a turn without an error, in "

@@ -58,6 +58,14 @@ EVENTS: tuple[Declared, ...] = (
     _event("pre_check_began", "The child has its runner and was asked; handover_s: seconds since the agent was told of "
            "what let it begin, where something told it.", f"{_ATTEMPT} handover_s", "debug"),
     _event("attempt_ended", "The end is recorded.", f"{_ATTEMPT} outcome reason", "info error"),
+    _event("limit_met", "The action met a limit, and ended well or not; limit: which.", f"{_ATTEMPT} limit why",
+           "warning"),
+    _event("breaker_opened", "The end opened the breaker of a cluster, or its probe failed; failures: in a row. "
+           "Nothing starts there until the time named, and then one.", "node task attempt cluster failures until",
+           "error"),
+    _event("breaker_probed", "The attempt tries a cluster whose breaker is open; all others wait for it.",
+           "node task attempt cluster", "warning"),
+    _event("breaker_closed", "The probe succeeded: the breaker is closed.", "node task attempt cluster failures"),
     _event("end_not_recorded", "The agent stops with an end that is only in its journal; the next one records it.",
            "node why", "warning"),
     _event("child_not_prepared", "A child could not be started early; the attempt will start one.", "node task why",
@@ -123,8 +131,8 @@ EVENTS: tuple[Declared, ...] = (
            "info warning"),
     _event("installation_counted", "The census: for each number its rows, for metrics.",
            "open_tasks nodes_without_end nodes_in_line failed_nodes oldest_open_task_seconds slots breaker_open "
-           "recent_failures holds dead_letters_open oldest_dead_letter_seconds counted_timestamp_seconds "
-           "queue_messages", "debug"),
+           "recent_failures holds dead_letters_open oldest_dead_letter_seconds unreadable_records "
+           "counted_timestamp_seconds queue_messages", "debug"),
     _event("queue_not_counted", "The transport did not say how much is in a queue.", "queue why", "warning"),
     # --- every daemon
     _event("library_said", "A library beneath had something to say.", "logger text why task node attempt phase line",

@@ -20,10 +20,28 @@ from taskerman.model.slot import SlotState
 from taskerman.model.task import TaskState
 from taskerman.policy.admission import Reason
 
-__all__ = ["LABELS", "MOST_SERIES", "OTHER", "Bounds", "Label"]
+__all__ = ["CHORES", "LABELS", "MOST_SERIES", "OTHER", "Bounds", "Label"]
 
 OTHER = "other"
 """Stands for every value that is not admitted."""
+
+CHORES = (
+    "lift holds",
+    "expire tasks",
+    "reclaim",
+    "end what is gone",
+    "close tasks",
+    "watch slots",
+    "ring again",
+    "settle dead letters",
+    "put away",
+    "sweep the audit",
+    "sweep refused documents",
+    "delete queues",
+    "count",
+    "read the plans",
+)
+"""By their names. A test compares them with the janitor's own."""
 
 MOST_SERIES = 1000
 """The most combinations of label values that one metric of one process ever has."""
@@ -59,11 +77,13 @@ LABELS: Mapping[str, Label] = {
         _open("cluster", "the cluster, `kind:name`", rf"{ID}:{ID}", 200),
         _open("scope", "the scope: a cluster, or a named one", rf"{ID}(:{ID})?", 300),
         _closed("code", "the error's code", sorted(_codes(TaskermanError))),
+        _closed("chore", "what the janitor does again and again", CHORES),
         _open("aws_code", "the code of AWS's refusal, or the kind of error that came instead of an answer",
               r"[A-Z][A-Za-z]*(\.[A-Z][A-Za-z]*)*|[45][0-9][0-9]", 60),
         _open("operation", "the operation of AWS's interface, such as `ReceiveMessage`", r"[A-Z][A-Za-z]{2,40}", 40),
         _closed("kind", "`read` or `write`", ("read", "write")),
         _closed("level", "how a person should take it", ("debug", "info", "warning", "error")),
+        _closed("limit", "which limit; `time` is the soft timeout", ("memory", "processes", "cpu", "output", "time")),
         _closed("on", "what the hold stands on", ("everything", "cluster", "owner")),
         _closed("outcome", "how it ended", [outcome.value for outcome in Outcome]),
         _closed("phase", "the attempt's phase", [phase.value for phase in Phase]),

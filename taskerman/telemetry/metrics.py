@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from taskerman.errors import HistorySchema, HistoryUnavailable
 from taskerman.model.event import Event
 from taskerman.pulse import Pulse
 from taskerman.telemetry.counted import Counted
@@ -35,11 +36,32 @@ _COUNTS: Mapping[str, str] = {
     "task_routed": "tasks_routed_total",
     "task_closed": "tasks_closed_total",
     "dead_letter_sent": "dead_letters_sent_total",
+    "limit_met": "limits_met_total",
+    "breaker_opened": "breaker_opened_total",
+    "breaker_probed": "breaker_probed_total",
+    "breaker_closed": "breaker_closed_total",
+    "node_gone": "nodes_reclaimed_total",
+    "reclaim_capped": "reclaims_capped_total",
+    "assignment_gone": "assignments_gone_total",
+    "slot_overdue": "slots_overdue_total",
+    "task_expired": "tasks_expired_total",
+    "task_put_away": "tasks_put_away_total",
+    "hold_ended": "holds_ended_total",
+    "queue_deleted": "queues_deleted_total",
+    "chore_failed": "chore_failures_total",
     "coordination_unavailable": "loop_failures_total",
     "router_waits": "loop_failures_total",
     "janitor_waits": "loop_failures_total",
 }
 """One event, one more. What it is counted under are the event's fields of the labels' names."""
+
+_ADDS: Mapping[str, tuple[str, str]] = {
+    "node_gone": ("slots_reclaimed_total", "freed"),
+    "rung_again": ("nodes_rung_again_total", "nodes"),
+}
+"""One event, so many more: the field that says how many."""
+
+_HISTORY = frozenset({HistoryUnavailable.code, HistorySchema.code})
 
 _TIMES: Mapping[str, tuple[str, str]] = {
     "phase_left": ("attempt_phase_seconds", "s"),
@@ -81,6 +103,11 @@ class Metrics:
         self._count("events_total", {"level": event.level})
         if event.name in _COUNTS:
             self._count(_COUNTS[event.name], fields)
+        if event.name in _ADDS:
+            name, number = _ADDS[event.name]
+            self._count(name, fields, fields.get(number))
+        if event.name == "chore_failed" and fields.get("code") in _HISTORY:
+            self._count("history_errors_total", fields)
         if event.name in _TIMES:
             name, seconds = _TIMES[event.name]
             self._observe(name, fields, fields.get(seconds))
@@ -115,10 +142,10 @@ class Metrics:
 
     # --- one metric --------------------------------------------------------------------------------------
 
-    def _count(self, name: str, fields: Mapping[str, object]) -> None:
+    def _count(self, name: str, fields: Mapping[str, object], number: object = 1) -> None:
         found = self._labelled(name, fields)
-        if isinstance(found, Counter):
-            found.inc()
+        if isinstance(found, Counter) and isinstance(number, int | float):
+            found.inc(max(number, 0))
 
     def _observe(self, name: str, fields: Mapping[str, object], seconds: object) -> None:
         if isinstance(seconds, int | float):

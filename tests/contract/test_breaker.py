@@ -16,6 +16,7 @@ from taskerman.errors import NotFound, RefusedByState
 from taskerman.model.breaker import ClusterRecord
 from taskerman.model.plan import Plan
 from taskerman.policy.admission import Admitted, Reason, Waiting
+from taskerman.policy.breaker import BreakerTurn
 from taskerman.policy.reclaiming import Proof
 from taskerman.ports.tree import Committed, Op, Refused, Set
 from taskerman.testing.tree import LostAnswer
@@ -272,3 +273,32 @@ def test_a_lane_behind_the_breaker_of_one_cluster_lets_that_of_another_pass(stag
     assert isinstance(stage.look(stage.agent("m1"), younger), Ready)
     assert isinstance(stage.explain(younger, "m1"), Admitted)
     assert read_snapshot(stage.tree, younger, "m1", stage.clock.now()).ahead[0].gate == waits
+
+
+def test_the_end_that_opens_it_says_so_and_so_do_the_probe_s_take_and_its_success(stage: Stage) -> None:
+    plan = stage.plan(nodes=NODES, cap=3, max_failures=6)
+    agents = {node: stage.agent(node) for node in NODES}
+    told = []
+    for node in NODES[:3]:
+        assert stage.take(agents[node], plan).probes == ()
+        ended = stage.end(agents[node], plan, "refused")
+        assert ended is not None
+        told.append(ended.breakers)
+    assert told == [(), (), (BreakerTurn(CLUSTER, 3, stage.clock.now() + COOL_DOWN),)]
+    stage.clock.advance(COOL_DOWN.total_seconds())
+    assert stage.take(agents["n3"], plan).probes == (CLUSTER,)
+    closed = stage.end(agents["n3"], plan)
+    assert closed is not None
+    assert closed.breakers == (BreakerTurn(CLUSTER, 3, None),)
+    assert stage.take(agents["n4"], plan).probes == ()
+
+
+@SETTLED
+def test_a_probe_s_take_without_an_answer_says_so_if_it_happened(stage: Stage, became: LostAnswer) -> None:
+    plan, agents = opened(stage)
+    stage.clock.advance(COOL_DOWN.total_seconds())
+    ready = stage.look(agents["n3"], plan)
+    assert isinstance(ready, Ready)
+    stage.lose(agents["n3"].tree, became, lambda: agents["n3"].take(ready, plan, stage.clock.now()))
+    taken = stage.insist(lambda: agents["n3"].settle_take(ready, plan, stage.clock.now()))
+    assert taken is None or taken.probes == (CLUSTER,)

@@ -66,6 +66,10 @@ def test_failures_in_a_row_open_the_breaker_one_node_probes_and_then_the_others_
     five.until(lambda: len(five.outcomes(task)) == 5, "all have ended")
     assert sorted(five.outcomes(task).values()) == ["failed", "failed", "failed", "succeeded", "succeeded"]
     assert "breaker" in reasons(five)
-    ends = sorted((datetime.fromisoformat(five.end(task, node.id)["at"]), node.id) for node in five.nodes)
-    third, fourth = ends[2][0], ends[3][0]
-    assert fourth - third >= timedelta(seconds=1.5), "the cluster was left alone for its cool-down"
+    told = [(event.name, event.fields["cluster"]) for event in five.events if event.name.startswith("breaker_")]
+    cluster = five.said("breaker_opened")[0].fields["cluster"]
+    assert told == [(name, cluster) for name in ("breaker_opened", "breaker_probed", "breaker_closed")]
+    ends = {node.id: datetime.fromisoformat(five.end(task, node.id)["at"]) for node in five.nodes}
+    opened = max(at for node, at in ends.items() if five.outcomes(task)[node] == "failed")
+    probed = ends[str(five.said("breaker_probed")[0].fields["node"])]
+    assert probed - opened >= timedelta(seconds=1.5), "the cluster was left alone for its cool-down"

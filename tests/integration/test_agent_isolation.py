@@ -103,6 +103,7 @@ def test_the_reason_of_a_failed_attempt_names_the_limit_that_it_met(fleet: Insta
     task = fleet.submit(params=quick(timeout_args={"soft_s": 60, "settle_s": 1, "memory_mb": 96}))
     assert outcome(fleet, task) == "failed"
     assert "it met its memory limit 96 MB (the kernel killed 1 of its processes)" in fleet.end(task)["reason"]
+    assert [event.fields["limit"] for event in fleet.said("limit_met")] == ["memory"]
 
 
 def test_the_tighter_of_the_nodes_limit_and_the_tasks_counts(fleet: Installation, groups: Isolation) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from taskerman.model.breaker import ClusterRecord
 from taskerman.model.outcome import Outcome
-from taskerman.policy.breaker import BreakerLimits, after_end, claimed, given_back, reset
+from taskerman.policy.breaker import BreakerLimits, BreakerTurn, after_end, claimed, given_back, reset, turned
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LIMITS = BreakerLimits()
@@ -150,3 +150,28 @@ def test_whatever_happens_an_open_one_remembers_why_and_a_closed_one_has_no_prob
             assert len(record.recent) < LIMITS.failures
         else:
             assert len(record.recent) >= LIMITS.failures
+
+
+# --- for those who watch ---------------------------------------------------------------------------------
+
+
+def turn(before: ClusterRecord, after: ClusterRecord) -> BreakerTurn | None:
+    return turned("demo:web", before, after)
+
+
+def test_who_watches_is_told_when_it_opens_and_not_of_each_failure_before_and_after() -> None:
+    two = failing("n1", "n2")
+    three = ended(two, Outcome.FAILED, "n3")
+    assert turn(failing("n1"), two) is None
+    assert turn(two, three) == BreakerTurn("demo:web", 3, NOW + LIMITS.cool_down)
+    assert turn(three, ended(three, Outcome.FAILED, "n4", now=NOW + timedelta(minutes=1))) is None
+
+
+def test_who_watches_is_told_that_the_probe_failed_or_closed_it_and_nothing_when_it_said_nothing() -> None:
+    probed = claimed(OPEN, "t.n0.1")
+    later = NOW + timedelta(hours=1)
+    again = turn(probed, ended(probed, Outcome.FAILED, now=later))
+    assert again == BreakerTurn("demo:web", len(OPEN.recent) + 1, later + LIMITS.cool_down)
+    assert turn(probed, ended(probed, Outcome.SUCCEEDED)) == BreakerTurn("demo:web", len(OPEN.recent), None)
+    assert turn(probed, ended(probed, Outcome.DEFERRED)) is None
+    assert turn(probed, ended(probed, Outcome.FAILED, "n9", now=later)) is None

@@ -17,7 +17,7 @@ from taskerman.model.breaker import ClusterRecord, RecentFailure
 from taskerman.model.event import Event
 from taskerman.model.outcome import Outcome
 from taskerman.policy.upkeep import Upkeep
-from taskerman.ports.tree import Read, Set
+from taskerman.ports.tree import Create, Read, Set
 from taskerman.telemetry.declarations import METRICS, PREFIX
 from taskerman.testing.history import MemoryHistory
 from tests.support.fleet import Fleet
@@ -150,6 +150,27 @@ def test_what_has_ended_well_is_read_once_and_what_is_put_away_no_more(fleet: Fl
     first = count.reads
     count("t-1")
     assert count.reads == first - 3  # the three ends
+
+
+def test_a_record_that_cannot_be_read_is_named_and_everything_else_is_counted(fleet: Fleet) -> None:
+    fleet.send(params=TWO)
+    fleet.take("t-1", "i-1")
+    fleet.do("t-1", "i-2", Outcome.FAILED, retry=False)
+    fleet.queues.send(fleet.names.tasks, "rubbish")
+    fleet.route()
+    refusal = layout.refused(hashlib.sha256(b"rubbish").hexdigest())
+    broken = (layout.control("t-1"), layout.end("t-1", "i-2"), layout.cluster("demo:web"), refusal)
+    count = Counter(fleet)
+    before = count("t-1")
+    assert before["unreadable_records"] == [(0,)]
+    fleet.tree.commit([Set(path, b"{", None) for path in broken])
+    fleet.tree.commit([Create(f"{layout.scope('demo:web')}/rubbish", b"")])
+    found = count("t-1")
+    assert set(count.census.unreadable) == {*broken, f"{layout.scope('demo:web')}/rubbish"}
+    assert found["unreadable_records"] == [(5,)]
+    assert (found["open_tasks"], found["recent_failures"]) == ([], [])
+    assert found["dead_letters_open"] == [("assignment", 0), ("document", 0)]
+    assert {name for name in found if found[name] == before[name]} >= {"slots", "nodes_without_end", "nodes_in_line"}
 
 
 def test_the_janitor_that_leads_counts_and_each_number_is_a_declared_metric(fleet: Fleet) -> None:

@@ -34,6 +34,7 @@ from taskerman.agent.machine import boot_id, boottime, process_start
 from taskerman.child.action import ABORTED, TOO_LONG, Action
 from taskerman.child.durable import remove_durably, write_durably
 from taskerman.child.kin import Process, descendants, kill_until_none
+from taskerman.child.limits import kind_of
 from taskerman.child.outbox import Outbox
 from taskerman.child.output import Output
 from taskerman.model.attempt import Result
@@ -45,6 +46,21 @@ ATTEMPT = "t.n.1"
 def result_of(action: Action) -> Result:
     result = action.result(ATTEMPT, saved={}, ended="2026-01-31T12:00:01Z", max_rss_bytes=1, limits=[], tail="")
     return Result.model_validate_json(json.dumps(result))
+
+
+@pytest.mark.parametrize(
+    ("met", "kind"),
+    [
+        ("memory limit 96 MB (the kernel killed 1 of its processes)", "memory"),
+        ("the machine's memory limit (the kernel killed 1 of its processes)", "memory"),
+        ("process limit 24 (3 more were refused)", "processes"),
+        ("CPU limit 10 % (held back for 3 s)", "cpu"),
+        ("output limit 16,777,216 bytes (1 more were not kept)", "output"),
+        ("a limit of tomorrow's build", ""),
+    ],
+)
+def test_each_limit_in_words_is_of_a_kind_that_can_be_counted(met: str, kind: str) -> None:
+    assert kind_of(met) == kind
 
 
 # --- the action ------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from taskerman.model.event import Event
 from taskerman.model.outcome import Outcome
 from taskerman.policy.upkeep import Upkeep
 from taskerman.ports.tree import Set
+from taskerman.telemetry.labels import CHORES
 from taskerman.testing.history import MemoryHistory
 from tests.support.fleet import Fleet
 from tests.support.waiting import until
@@ -163,6 +164,21 @@ def test_one_plan_that_cannot_be_read_keeps_no_other_task_from_its_end(house: Ho
     house.janitor().turn()
     assert {node.outcome for node in control.task_status(house.fleet.desk, "t-2").nodes} == {Outcome.EXPIRED}
     assert any("t-1" in str(event["of"]) for event in house.said("chore_failed"))
+
+
+def test_a_record_that_cannot_be_counted_is_named_and_the_count_is_told_all_the_same(house: House) -> None:
+    house.fleet.send()
+    house.fleet.tree.commit([Set(layout.cluster("demo:web"), b"{", None)])
+    house.janitor().turn()
+    (counted,) = house.said("installation_counted")
+    assert counted["unreadable_records"] == [(1,)]
+    said = [event for event in house.said("chore_failed") if event["chore"] == "count"]
+    assert [event["of"] for event in said] == [layout.cluster("demo:web")]
+
+
+def test_every_chore_has_a_name_that_metrics_know(house: House) -> None:
+    """Another one would be counted as `other`. Plans are read for several chores, under a name of its own."""
+    assert {chore.name for chore in house.janitor()._chores} | {"read the plans"} == set(CHORES)
 
 
 # --- ringing -----------------------------------------------------------------------------------------------

@@ -97,6 +97,37 @@ def test_requests_are_counted_by_operation_and_errors_by_code() -> None:
     assert value(metrics, "zookeeper_request_errors_total", kind="write", code="E-ZK") == 1
 
 
+def test_what_a_janitor_did_is_counted_and_its_failures_by_chore() -> None:
+    metrics = made("janitor")
+    metrics.listen(Event("node_gone", {"node": "i-1", "why": "x", "freed": 2, "attempt": "t-1.i-1.1"}, "error"))
+    metrics.listen(Event("rung_again", {"task": "t-1", "nodes": 7, "unreached": 0}))
+    metrics.listen(Event("slot_overdue", {**ATTEMPT, "watched_s": 9000}, "error"))
+    metrics.listen(Event("task_expired", {"task": "t-1", "cluster": "redis:cache"}, "warning"))
+    metrics.listen(Event("hold_ended", {"hold": "h1", "on": "cluster:redis:cache", "by": "ada"}))
+    metrics.listen(Event("chore_failed", {"chore": "put away", "why": "x", "code": "E-HISTORY"}, "error"))
+    metrics.listen(Event("chore_failed", {"chore": "reclaim", "of": "i-1", "why": "x", "code": "E-EC2"}, "error"))
+    assert value(metrics, "nodes_reclaimed_total") == 1
+    assert value(metrics, "slots_reclaimed_total") == 2
+    assert value(metrics, "nodes_rung_again_total") == 7
+    assert value(metrics, "slots_overdue_total", cluster="redis:cache") == 1
+    assert value(metrics, "tasks_expired_total", cluster="redis:cache") == 1
+    assert value(metrics, "holds_ended_total") == 1
+    assert value(metrics, "chore_failures_total", chore="put away", code="E-HISTORY") == 1
+    assert value(metrics, "chore_failures_total", chore="reclaim", code="E-EC2") == 1
+    assert value(metrics, "history_errors_total", code="E-HISTORY") == 1
+    assert value(metrics, "history_errors_total", code="E-EC2") is None
+
+
+def test_breakers_and_limits_are_counted_where_the_attempt_was() -> None:
+    metrics = made()
+    for name in ("breaker_opened", "breaker_probed", "breaker_closed"):
+        metrics.listen(Event(name, {"task": "t-1", "attempt": "t-1.i-1.1", "cluster": "redis:cache"}, "warning"))
+        assert value(metrics, f"{name}_total", cluster="redis:cache") == 1
+    metrics.listen(Event("limit_met", {**ATTEMPT, "limit": "memory", "why": "memory limit 96 MB"}, "warning"))
+    where = {"action": "redis_task:restart", "cluster": "redis:cache"}
+    assert value(metrics, "limits_met_total", **where, limit="memory") == 1
+
+
 def test_the_loop_is_told_of_when_somebody_looks() -> None:
     now = [100.0]
     pulse = Pulse(monotonic=lambda: now[0], now=lambda: 5000.0)
