@@ -29,6 +29,11 @@ class Flags:
     args: tuple[str, ...] = ()
     retries: int | None = None
     max_failures: int | None = None
+    scope: str | None = None
+    priority: int | None = None
+    exclusive: bool = False
+    windows: tuple[str, ...] = ()
+    timezone: str | None = None
     task_id: str | None = None
 
 
@@ -59,16 +64,6 @@ def _made_of(flags: Flags, by: str) -> str:
             f"A task needs {missing}.",
             next_step="Give --action and --cluster, or a whole document: --file task.json.",
         )
-    params: dict[str, Any] = {}
-    if flags.args:
-        params["action_args"] = dict(_argument(arg) for arg in flags.args)
-    if flags.retries is not None:
-        params["workqueue_args"] = {"retry_count": flags.retries}
-    if flags.concurrency is not None:
-        count = flags.concurrency
-        params["lease_args"] = {"concurrency": int(count) if count.isascii() and count.isdecimal() else count}
-    if flags.max_failures is not None:
-        params["failure_args"] = {"max_failures": flags.max_failures}
     document: dict[str, Any] = {
         "action": flags.action,
         "version": _VERSION,
@@ -81,9 +76,46 @@ def _made_of(flags: Flags, by: str) -> str:
         document["limit"] = flags.limit
     if flags.nodes:
         document["nodes"] = list(flags.nodes)
-    if params:
+    if params := _params(flags):
         document["taskerman_params"] = params
     return json.dumps(document)
+
+
+def _params(flags: Flags) -> dict[str, Any]:
+    """The groups of which something was said; the defaults of all others are the document's."""
+    count = flags.concurrency
+    counted = int(count) if count is not None and count.isascii() and count.isdecimal() else count
+    lease = {
+        "concurrency": counted,
+        "scope": flags.scope,
+        "priority": flags.priority,
+        "exclusive": flags.exclusive or None,
+    }
+    window = {"windows": [_window(text) for text in flags.windows] or None, "timezone": flags.timezone}
+    if flags.timezone is not None and not flags.windows:
+        raise UsageError("--timezone is that of the windows.", next_step="Give a --window, or leave it out.")
+    groups: dict[str, dict[str, Any]] = {
+        "action_args": dict(_argument(arg) for arg in flags.args),
+        "workqueue_args": _said({"retry_count": flags.retries}),
+        "lease_args": _said(lease),
+        "failure_args": _said({"max_failures": flags.max_failures}),
+        "window_args": _said(window),
+    }
+    return {name: group for name, group in groups.items() if group}
+
+
+def _said(group: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in group.items() if value is not None}
+
+
+def _window(text: str) -> dict[str, Any]:
+    """`22:00-04:00` on every day, or `sat,sun@01:00-24:00`. Which days and times there are is judged with the rest."""
+    days, at, times = text.rpartition("@")
+    opens, dash, closes = times.partition("-")
+    if not dash or (at and not days):
+        raise UsageError(f"--window {text!r} is not DAYS@HH:MM-HH:MM.", next_step="Write --window mon,tue@22:00-04:00.")
+    window: dict[str, Any] = {"opens": opens, "closes": closes}
+    return {"days": [day.strip() for day in days.lower().split(",")], **window} if at else window
 
 
 def _argument(text: str) -> tuple[str, Any]:

@@ -33,6 +33,25 @@ def submit(
     ] = None,
     retries: Annotated[int | None, typer.Option(help="Attempts after the first. Default: 3.")] = None,
     max_failures: Annotated[int | None, typer.Option(help="Nodes that may fail before it halts. Default: 0.")] = None,
+    scope: Annotated[
+        str | None, typer.Option(help="A named scope in which each node takes a slot, too: `taskerman scopes list`.")
+    ] = None,
+    priority: Annotated[
+        int | None, typer.Option(help="0 to 9: of the cluster's tasks the highest goes first. Default: 5.")
+    ] = None,
+    exclusive: Annotated[
+        bool, typer.Option("--exclusive", help="No other task acts in the cluster beside it.")
+    ] = False,
+    window: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Nodes start only then: 22:00-04:00, or sat,sun@01:00-24:00; repeat it for several. "
+            "Blackouts need --file."
+        ),
+    ] = None,
+    timezone: Annotated[
+        str | None, typer.Option(help="Of the windows: an IANA name such as Europe/Berlin. Default: UTC.")
+    ] = None,
     task_id: Annotated[str | None, typer.Option(help="Its id. Default: one is drawn.")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Send nothing: show nodes, order and what holds each now.")
@@ -66,7 +85,21 @@ def submit(
             next_step="Leave one of the two out.",
         )
     flags = documents.Flags(
-        action, cluster, owner, limit, concurrency, tuple(node or ()), tuple(arg or ()), retries, max_failures, task_id
+        action=action,
+        cluster=cluster,
+        owner=owner,
+        limit=limit,
+        concurrency=concurrency,
+        nodes=tuple(node or ()),
+        args=tuple(arg or ()),
+        retries=retries,
+        max_failures=max_failures,
+        scope=scope,
+        priority=priority,
+        exclusive=exclusive,
+        windows=tuple(window or ()),
+        timezone=timezone,
+        task_id=task_id,
     )
     with desk() as at:
         text = documents.read(file, flags, by=at.by, stdin=sys.stdin.buffer, folder=Path())

@@ -224,6 +224,7 @@ class TaskControl(Noun):
 _ID_FIELDS = frozenset({"task_id", "nodes", "destnode", "owner", "cluster_name", "action", "discovery"})
 
 
+_TIMES = {"opens": "a time such as 22:00", "closes": "a time such as 04:00, or 24:00 for the end of the day"}
 _SHAPES = {"cluster_name": "<kind>:<name>", "action": "<runner>:<operation>"}
 
 
@@ -280,7 +281,9 @@ def _raise_named(error: ValidationError) -> NoReturn:
             message = "unknown field"
         elif problem["type"] == "missing":
             message = "required, and missing"
-        elif problem["type"] == "string_pattern_mismatch" and path[0] in _ID_FIELDS:
+        elif problem["type"] == "string_pattern_mismatch" and path[-1] in _TIMES:
+            message = f"{problem['input']!r:.80} is not {_TIMES[path[-1]]}"
+        elif problem["type"] == "string_pattern_mismatch" and (path[0] in _ID_FIELDS or path[-1] == "scope"):
             ids = True
             shape = _SHAPES.get(path[0], "a safe id")
             message = f"{problem['input']!r:.80} is not {shape} (letters, digits, _ and -, at most 63)"

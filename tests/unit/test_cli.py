@@ -137,6 +137,27 @@ def test_errors_are_json_too_when_json_is_wanted(taskerman: CommandLine) -> None
     assert set(said.json["error"]) == {"code", "what", "next_step", "exit_code"}
 
 
+def test_flags_say_who_goes_first_beside_whom_and_when(taskerman: CommandLine, fleet: Fleet) -> None:
+    assert taskerman("scopes", "set", "backup", "2", "--why", "shared").code == 0
+    said = taskerman(
+        *("submit", "--action", "demo_task:restart", "--cluster", "demo:web", "--task-id", "t-9", "--scope", "backup"),
+        *("--priority", "8", "--exclusive", "--window", "22:00-04:00", "--window", "Sat,sun@01:00-24:00"),
+        *("--timezone", "Europe/Berlin"),
+    )
+    assert (said.code, said.err) == (0, "")
+    (body,) = fleet.queues.bodies(fleet.names.tasks)
+    assert json.loads(body)["taskerman_params"] == {
+        "lease_args": {"scope": "backup", "priority": 8, "exclusive": True},
+        "window_args": {
+            "windows": [
+                {"opens": "22:00", "closes": "04:00"},
+                {"days": ["sat", "sun"], "opens": "01:00", "closes": "24:00"},
+            ],
+            "timezone": "Europe/Berlin",
+        },
+    }
+
+
 def test_dry_run_shows_order_and_holders_and_sends_nothing(taskerman: CommandLine) -> None:
     ill(taskerman.fleet)
     said = taskerman("submit", "--dry-run", "--action", "demo_task:restart", "--cluster", "demo:web", "--limit", "2")
