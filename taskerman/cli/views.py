@@ -29,6 +29,7 @@ from taskerman.control.values import (
     TaskStatus,
 )
 from taskerman.model.hold import Hold
+from taskerman.model.ids import attempt_node
 from taskerman.model.installation import Stranger
 from taskerman.model.task import TaskState
 
@@ -90,6 +91,7 @@ def previewed(value: Preview, now: datetime) -> list[Block]:
 def overview(value: Overview, now: datetime) -> list[Block]:
     """Everything that is going on."""
     blocks = [*_holds(value.holds, now), *strangers(value.strangers, now)]
+    blocks += [f"{_breaker(one, now)} More: taskerman breaker show {one.cluster_name}" for one in value.breakers]
     if value.tasks:
         blocks.append(
             Table(
@@ -108,11 +110,12 @@ def overview(value: Overview, now: datetime) -> list[Block]:
                 ),
             )
         )
-        blocks += [
+        parked = (
             f"{line.task_id} is parked: {line.why}. Look at its nodes: taskerman status {line.task_id}"
             for line in value.tasks
             if line.state is TaskState.PARKED
-        ]
+        )
+        blocks += dict.fromkeys(parked)  # a task stands in each of its clusters
     else:
         blocks.append("No task is open.")
     if value.waiting_documents:
@@ -241,6 +244,17 @@ def breakers(values: Sequence[BreakerShown], now: datetime) -> list[Block]:
             )
         )
     return blocks
+
+
+def _breaker(one: BreakerShown, now: datetime) -> str:
+    if one.kept:
+        return f"{one.cluster_name} is stopped by the kept slots of {_some(one.kept)}."
+    row = f"The breaker of {one.cluster_name} is open after {len(one.failures)} failures in a row"
+    if one.probe is not None:
+        return f"{row}; {attempt_node(one.probe)} tries."
+    if one.until is not None and one.until > now:
+        return f"{row}; one node may try {ago(one.until, now)}."
+    return f"{row}; the next node that may go tries."
 
 
 def breaker_reset(value: BreakerReset) -> list[Block]:

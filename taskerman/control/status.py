@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+from taskerman.control.breakers import show_breakers
 from taskerman.control.desk import Desk
 from taskerman.control.naming import check_task
-from taskerman.control.values import NodeState, NodeStatus, OpenTaskLine, Overview, TaskStatus, Verdict
+from taskerman.control.values import BreakerState, NodeState, NodeStatus, OpenTaskLine, Overview, TaskStatus, Verdict
 from taskerman.coordination import overview as reading
 from taskerman.coordination.belonging import strangers
 from taskerman.coordination.overview import SeenAssignment, SeenTask
@@ -28,7 +29,10 @@ _STATES = {
 
 
 def overview(desk: Desk) -> Overview:
-    """The holds and every open task, by cluster, oldest first. Raises `LayoutUnsupported`."""
+    """The holds, the breakers that are not closed, and every open task by cluster, oldest first.
+
+    Raises `LayoutUnsupported`.
+    """
     tree = desk.opened()
     control = reading.installation(tree)
     lines = []
@@ -57,6 +61,7 @@ def overview(desk: Desk) -> Overview:
         tasks=tuple(lines),
         waiting_documents=waiting_documents(desk),
         strangers=tuple(strangers(tree)),
+        breakers=tuple(one for one in show_breakers(desk) if one.state is not BreakerState.CLOSED),
     )
 
 

@@ -174,16 +174,40 @@ class OpenTaskLine(Noun):
     counts: dict[str, int]
 
 
+class BreakerState(StrEnum):
+    """`kept`: a node keeps its slot, which stops the cluster whatever failed in a row. `half_open`: the cool-down is
+    over, and the first node that may go tries."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+    PROBING = "probing"
+    KEPT = "kept"
+
+
+class BreakerShown(Noun):
+    """What stops a cluster by itself. `until`: of failures in a row; nothing starts before. `probe`: the attempt that
+    tries. `failures`: since the last success, oldest first. `kept`: the nodes that keep their slots."""
+
+    cluster_name: ClusterName
+    state: BreakerState
+    until: Timestamp | None
+    probe: AttemptId | None
+    failures: tuple[RecentFailure, ...]
+    kept: tuple[NodeId, ...]
+
+
 class Overview(Noun):
     """Everything that is going on: the holds, and the open tasks by cluster, oldest first. `waiting_documents`: in
     the global queue, approximately; None when the queue does not say. `strangers`: nodes that start nothing, because
-    they know another installation, or a later state of this one."""
+    they know another installation, or a later state of this one. `breakers`: those that are not closed."""
 
     installation: str
     holds: tuple[Hold, ...]
     tasks: tuple[OpenTaskLine, ...]
     waiting_documents: int | None = None
     strangers: tuple[Stranger, ...] = ()
+    breakers: tuple[BreakerShown, ...] = ()
 
 
 class HeldPlace(Noun):
@@ -309,29 +333,6 @@ class ReleaseDone(Noun):
     asked: AttemptId | None
     freed: tuple[str, ...]
     ended: TaskId | None
-
-
-class BreakerState(StrEnum):
-    """`kept`: a node keeps its slot, which stops the cluster whatever failed in a row. `half_open`: the cool-down is
-    over, and the first node that may go tries."""
-
-    CLOSED = "closed"
-    OPEN = "open"
-    HALF_OPEN = "half_open"
-    PROBING = "probing"
-    KEPT = "kept"
-
-
-class BreakerShown(Noun):
-    """What stops a cluster by itself. `until`: of failures in a row; nothing starts before. `probe`: the attempt that
-    tries. `failures`: since the last success, oldest first. `kept`: the nodes that keep their slots."""
-
-    cluster_name: ClusterName
-    state: BreakerState
-    until: Timestamp | None
-    probe: AttemptId | None
-    failures: tuple[RecentFailure, ...]
-    kept: tuple[NodeId, ...]
 
 
 class BreakerReset(Noun):

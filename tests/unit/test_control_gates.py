@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from taskerman import control
+from taskerman.cli import views
 from taskerman.control.values import BreakerState
 from taskerman.errors import DocumentFieldInvalid, NotFound, RefusedByState, UsageError
 from taskerman.model.outcome import Outcome
 from taskerman.testing.clock import ManualClock
-from tests.support.fleet import CLUSTER, Fleet, document
+from tests.support.fleet import CLUSTER, NODES, Fleet, document
 
 MANY = {"failure_args": {"max_failures": 6}, "lease_args": {"concurrency": 2}}
 NIGHT = {"windows": [{"opens": "22:00", "closes": "04:00"}]}
@@ -146,3 +147,24 @@ def test_a_reset_lets_the_next_one_go_is_audited_and_is_refused_when_there_is_no
         control.reset_breaker(fleet.desk, "demo:nobody", "x")
     with pytest.raises(UsageError):
         control.reset_breaker(fleet.desk, CLUSTER, "...")
+
+
+def test_status_names_the_breakers_that_are_open_and_a_parked_task_and_what_to_look_at(fleet: Fleet) -> None:
+    def shown() -> list[str]:
+        return [str(block) for block in views.overview(control.overview(fleet.desk), fleet.clock.now())]
+
+    assert control.overview(fleet.desk).breakers == ()
+    failing(fleet)
+    assert control.overview(fleet.desk).breakers == tuple(control.show_breakers(fleet.desk))
+    line = f"The breaker of {CLUSTER} is open after 3 failures in a row; one node may try in 15m00s."
+    assert f"{line} More: taskerman breaker show {CLUSTER}" in shown()
+    fleet.clock.advance(timedelta(minutes=15))
+    assert any("the next node that may go tries" in line for line in shown())
+    fleet.take("t-1", "i-4")
+    assert any("i-4 tries" in line for line in shown())
+    fleet.end("t-1", "i-4", Outcome.UNSAFE)
+    assert any(f"{CLUSTER} is stopped by the kept slots of i-4." in line for line in shown())
+    fleet.discovery.declare("demo:web", NODES[:2])
+    fleet.send("t-2")
+    (parked,) = [line for line in shown() if "t-2 is parked" in line]
+    assert "taskerman status t-2" in parked
