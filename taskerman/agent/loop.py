@@ -39,6 +39,9 @@ from taskerman.stopping import StopSign
 
 __all__ = ["Agent"]
 
+_LAST_DELETES = timedelta(seconds=5)
+"""A message that is not deleted by then comes back, to an outcome that is recorded."""
+
 _SWEEP_S = 2.0
 
 
@@ -51,7 +54,7 @@ class _Woken:
 class _Deaf:
     """The mailbox ended by an error of ours: nothing would ever be heard again."""
 
-    error: Exception
+    error: BaseException
 
 
 Happened = Delivery | ChildReport | _Woken | _Deaf
@@ -146,6 +149,7 @@ class Agent:
                 self._acting.drain()
             finally:
                 self._sessions.close()
+                self._mailbox.finish(_LAST_DELETES)
             self._kit.say("agent_stopped")
 
     def _loop(self, once: bool, give_up_at: float) -> None:
@@ -193,6 +197,8 @@ class Agent:
             return False
         if self._kit.clock.monotonic() >= give_up_at:
             return True
+        if not self._mailbox.all_settled:
+            return False
         late = (held.not_before is not None and held.not_before > give_up_at for held in self._holding.all())
         return self._started and polled_empty and all(late)
 

@@ -6,6 +6,7 @@ that is the loop's, from the recorded outcome.
 
 from __future__ import annotations
 
+import queue
 import random
 import threading
 from collections.abc import Callable, Sequence
@@ -46,7 +47,7 @@ class Mailbox:
         *,
         clock: Clock,
         deliver: Callable[[Delivery], None],
-        broken: Callable[[Exception], None],
+        broken: Callable[[BaseException], None],
         emit: Listener,
         poll: timedelta = _POLL,
     ) -> None:
@@ -65,15 +66,32 @@ class Mailbox:
         self._polled_empty = threading.Event()
         self._lock = threading.Lock()
         self._loans: dict[int, _Loan] = {}
-        self._thread = threading.Thread(target=self._work, name=f"mailbox {node}", daemon=True)
+        self._settled: queue.SimpleQueue[Delivery | None] = queue.SimpleQueue()
+        self._unsettled = 0
+        self._threads = (
+            threading.Thread(target=self._until_broken, args=(self._receive,), name=f"mailbox {node}", daemon=True),
+            threading.Thread(target=self._until_broken, args=(self._delete,), name=f"settled {node}", daemon=True),
+        )
 
     def open(self) -> None:
         """Start receiving; the queue is created when it is missing."""
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def close(self) -> None:
         """Stop. A poll under way is left to end by itself; what it still receives is given back."""
         self._closed.set()
+
+    def finish(self, wait: timedelta) -> None:
+        """At the end: wait until what is settled is deleted too, no longer than `wait`. What is left comes back."""
+        self._settled.put(None)
+        self._threads[1].join(wait.total_seconds())
+
+    @property
+    def all_settled(self) -> bool:
+        """Whether every message that was settled is deleted, or will come back."""
+        with self._lock:
+            return not self._unsettled
 
     @property
     def polled_empty(self) -> bool:
@@ -81,23 +99,34 @@ class Mailbox:
         return self._polled_empty.is_set()
 
     def settle(self, delivery: Delivery) -> None:
-        """Delete the message, for its outcome is recorded. Never raises: undeleted it comes back, to the same end."""
+        """Delete the message, soon, for its outcome is recorded: an SQS that is slow, or away, holds nobody up.
+
+        Never raises: undeleted it comes back, to the same end.
+        """
         self.forget(delivery)
-        try:
-            delivery.ack()
-        except TaskermanError as error:
-            self._emit(Event("ack_failed", {"queue": self._queue, "why": str(error)}, "warning"))
+        with self._lock:
+            self._unsettled += 1
+        self._settled.put(delivery)
 
     def forget(self, delivery: Delivery) -> None:
         """Extend it no more: it comes back when its loan is over."""
         with self._lock:
             self._loans.pop(id(delivery), None)
 
-    def _work(self) -> None:
+    def _until_broken(self, work: Callable[[], None]) -> None:
         try:
-            self._receive()
-        except Exception as error:  # an agent that hears nothing must not look as if it had nothing to do
+            work()
+        except BaseException as error:  # an agent that hears nothing must not look as if it had nothing to do
             self._broken(error)
+
+    def _delete(self) -> None:
+        while (delivery := self._settled.get()) is not None:
+            try:
+                delivery.ack()
+            except TaskermanError as error:
+                self._emit(Event("ack_failed", {"queue": self._queue, "why": str(error)}, "warning"))
+            with self._lock:
+                self._unsettled -= 1
 
     def _receive(self) -> None:
         failures = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from taskerman.errors import LockedByAnother
 from taskerman.model.ids import draw_task_id
 from taskerman.ringing import ring
+from taskerman.testing import queues
 from taskerman.testing.queue_faults import FaultyQueues
 from tests.support.agents import fleet, letters, outcome, quick
 from tests.support.installation import NAMES, Installation, OneAction
@@ -56,6 +58,30 @@ def test_doorbells_that_are_doubled_foreign_or_nonsense_change_nothing(fleet: In
     assert fleet.did("begin") == 1
     assert len(fleet.said("doorbell_unreadable")) == 4
     assert fleet.said("doorbell_of_another_plan")
+
+
+def test_messages_that_cannot_be_deleted_hold_nobody_up(fleet: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An SQS that is slow, or away, is no reason to leave a free slot unused: what is settled is deleted beside it."""
+    back = threading.Event()
+    delete = queues._MemoryDelivery.ack
+    deleting: list[str] = []
+
+    def slow(delivery: queues._MemoryDelivery) -> None:
+        if delivery.queue == QUEUE:
+            deleting.append(delivery.body)
+            assert back.wait(60), "the test came to no end"
+        delete(delivery)
+
+    monkeypatch.setattr(queues._MemoryDelivery, "ack", slow)
+    fleet.start_agent("i-0")
+    try:
+        assert outcome(fleet, fleet.submit(params=quick())) == "succeeded"
+        fleet.until(lambda: bool(deleting), "the first doorbell is being deleted")
+        assert outcome(fleet, fleet.submit(params=quick())) == "succeeded"
+        assert len(deleting) == 1
+    finally:
+        back.set()
+    fleet.until(lambda: bodies(fleet) == (), "both are deleted")
 
 
 def test_a_doorbell_with_a_wrong_hash_does_not_take_the_right_one_with_it(fleet: Installation) -> None:

@@ -210,7 +210,7 @@ class Installation:
         """As `kill -9`: nothing more is written, nothing is said to anybody; its session runs out at once, or later."""
         member = self.members[node]
         member.life.dead = True
-        member.agent._inbox.put(_Deaf(Killed()))  # type: ignore[arg-type]
+        member.agent._inbox.put(_Deaf(Killed()))
         self.bury(node, expire=expire)
 
     def bury(self, node: str, *, expire: bool = True) -> None:
