@@ -26,19 +26,20 @@ from taskerman.agent import Agent, JournalFile, Profile
 from taskerman.agent.isolation import detect
 from taskerman.control import Desk, Subject
 from taskerman.control.history import HistoryUpgraded
+from taskerman.control.subject import HistorySeen
 from taskerman.control.wire import AWS_VARIABLES
 from taskerman.coordination.router_moves import RouterMoves
 from taskerman.janitor import Janitor
 from taskerman.janitor.kit import Kit as JanitorKit
 from taskerman.masking import masked
 from taskerman.model.event import Listener
-from taskerman.model.ids import NodeId
+from taskerman.model.ids import NodeId, Owner
 from taskerman.ports.history import History, HistoryReader
 from taskerman.ports.signatures import Signatures
 from taskerman.ports.tree import Tree
 from taskerman.pulse import Pulse
 from taskerman.router import Router
-from taskerman.settings import Loaded, Settings, load
+from taskerman.settings import Loaded, Settings, SignatureKey, load
 
 if TYPE_CHECKING:
     from taskerman.telemetry.telling import Told
@@ -215,7 +216,32 @@ def subject_of(loaded: Loaded) -> Subject:
         grouped=bool(isolation.hierarchies),
         unkept=tuple(sorted(settings.bounds.names - isolation.honoured)),
         aws={name: os.environ[name] for name in AWS_VARIABLES if os.environ.get(name)},
+        history=partial(_look_at_history, settings) if _keeps_history(settings) else None,
+        history_upgrade=settings.history_upgrade,
+        keys={name: partial(_read_key, name, key) for name, key in settings.signature_keys.items()},
+        signed_only=settings.signatures_required,
     )
+
+
+def _keeps_history(settings: Settings) -> bool:
+    """Whether one is meant to be reached from here: one is named, or a janitor of this machine has made one."""
+    return settings.history_url is not None or (settings.state_dir / "history.db").exists()
+
+
+def _look_at_history(settings: Settings) -> HistorySeen:
+    from taskerman.adapters.sql import look  # noqa: PLC0415
+
+    seen = look(settings.history)
+    found = seen.standing
+    return HistorySeen(masked(settings.history), found.there, found.needed, found.behind, seen.denied)
+
+
+def _read_key(name: str, key: SignatureKey) -> tuple[Owner, ...]:
+    """Whose tasks it may sign. Raises `UsageError` when the file holds no such key."""
+    from taskerman.adapters.signatures import KeySource, SignatureKeys  # noqa: PLC0415
+
+    SignatureKeys({name: KeySource(key.file, key.owners)})
+    return key.owners
 
 
 def _aws(closing: ExitStack, told: Told | None = None) -> Aws:

@@ -14,6 +14,7 @@ from functools import partial
 
 from taskerman.control.desk import Desk
 from taskerman.control.rights import rights_here
+from taskerman.control.stores import history_here, keys_here
 from taskerman.control.subject import Subject
 from taskerman.control.values import Examination, Finding, Initialised
 from taskerman.control.wire import aws_wire
@@ -79,6 +80,8 @@ def _questions(desk: Desk, subject: Subject) -> Iterator[tuple[str, Callable[[],
     yield "node", partial(_node, desk, subject)
     yield "actions", partial(_actions, desk, subject)
     yield "isolation", partial(_isolation, subject)
+    yield "history", partial(history_here, subject)
+    yield "signatures", partial(keys_here, subject)
 
 
 def _settings(subject: Subject) -> Sequence[Finding]:

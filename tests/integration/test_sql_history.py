@@ -17,7 +17,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
-from taskerman.adapters.sql import SqlHistory, SqlHistoryReader, schema, upgrade
+from taskerman.adapters.sql import SqlHistory, SqlHistoryReader, look, schema, upgrade
 from taskerman.adapters.sql.database import Database
 from taskerman.adapters.sql.migration import configuration, migrate
 from taskerman.adapters.sql.schema import STEPS, standing
@@ -267,6 +267,10 @@ def test_a_right_that_is_missing_is_a_matter_of_rights(postgresql: PostgresqlSer
     assert "permission denied" in caught.value.what
     assert_hidden(caught.value, "quiet-please")
     assert read(theirs) == [], "reading is permitted"
+    seen = look(theirs)
+    assert seen.standing.fits
+    assert "permission denied" in seen.denied
+    assert "quiet-please" not in seen.denied
 
 
 def test_a_server_that_is_not_there_cannot_be_reached_and_no_password_is_shown() -> None:
@@ -323,3 +327,27 @@ def test_queries_on_an_empty_history_are_empty(url: str) -> None:
     upgrade(url)
     with closing(SqlHistoryReader(url)) as reader:
         assert list(reader.ended_tasks(TaskQuery())) == []
+
+
+# --- looking at it, for doctor ---------------------------------------------------------------------------
+
+
+def test_looking_says_which_schema_is_there_and_makes_no_file(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'folder' / 'history.db'}"
+    seen = look(url)
+    assert (seen.standing.there, seen.standing.behind) == (None, True)
+    assert not (tmp_path / "folder").exists()
+    upgrade(url)
+    seen = look(url)
+    assert (seen.standing.fits, seen.denied) == (True, "")
+    before = (tmp_path / "folder" / "history.db").read_bytes()
+    look(url)
+    assert (tmp_path / "folder" / "history.db").read_bytes() == before
+
+
+def test_looking_at_a_database_says_the_same_and_writes_nothing(url: str) -> None:
+    assert look(url, patience=SHORT).standing.there is None
+    record(url, entry())
+    seen = look(url, patience=SHORT)
+    assert (seen.standing.fits, seen.denied) == (True, "")
+    assert read(url) == [entry()]

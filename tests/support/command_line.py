@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -52,7 +53,8 @@ class CommandLine:
 
         monkeypatch.setattr(bootstrap, "open_desk", open_desk)
         monkeypatch.setattr(bootstrap, "open_history_reader", open_history_reader)
-        monkeypatch.setattr(bootstrap, "read_settings", lambda: Loaded(Settings(operator="ada@laptop"), {}))
+        own = Settings(operator="ada@laptop", state_dir=Path("/nonexistent"))  # not what this machine happens to have
+        monkeypatch.setattr(bootstrap, "read_settings", lambda: Loaded(own, {}))
         monkeypatch.setattr("time.sleep", fleet.clock.advance)
         for name in AWS_VARIABLES:  # what this machine has set is no business of a test
             monkeypatch.delenv(name, raising=False)

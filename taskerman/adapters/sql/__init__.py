@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from taskerman.adapters.sql.history import SqlHistory, SqlHistoryReader, upgrade
+from taskerman.adapters.sql.history import SqlHistory, SqlHistoryReader, look, upgrade
 
-__all__ = ["SqlHistory", "SqlHistoryReader", "upgrade"]
+__all__ = ["SqlHistory", "SqlHistoryReader", "look", "upgrade"]

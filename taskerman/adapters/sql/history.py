@@ -7,6 +7,7 @@ the database is away.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
@@ -14,15 +15,15 @@ from sqlalchemy import Connection
 
 from taskerman.adapters.sql.database import Database
 from taskerman.adapters.sql.reading import read_audit, read_refusals, read_tasks
-from taskerman.adapters.sql.recording import write_audit, write_refusals, write_task
-from taskerman.adapters.sql.schema import Standing, standing
+from taskerman.adapters.sql.recording import write_audit, write_nothing, write_refusals, write_task
+from taskerman.adapters.sql.schema import NOTHING_YET, Standing, standing
 from taskerman.errors import HistorySchema, NotFound, TaskermanError
 from taskerman.model.audit import AuditEntry
 from taskerman.model.history import PastTask, TaskHistory
 from taskerman.model.plan import Refusal
 from taskerman.ports.history import AuditQuery, RefusalQuery, TaskQuery
 
-__all__ = ["SqlHistory", "SqlHistoryReader", "upgrade"]
+__all__ = ["Looked", "SqlHistory", "SqlHistoryReader", "look", "upgrade"]
 
 T = TypeVar("T")
 
@@ -111,6 +112,38 @@ def upgrade(url: str, *, patience: timedelta = timedelta(seconds=10)) -> str:
         return found.needed
     finally:
         database.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A database as `look` found it. `denied`: why it cannot be written; empty: it can."""
+
+    standing: Standing
+    denied: str = ""
+
+
+def look(url: str, *, patience: timedelta = timedelta(seconds=5)) -> Looked:
+    """How the schema stands, and whether it may be written. Changes nothing, and makes nothing.
+
+    Raises `HistoryUnavailable`, `NotPermitted`, `UsageError`.
+    """
+    reader = Database(url, writes=False, patience=patience)
+    try:
+        found = reader.transact("look at the history", standing)
+    except NotFound:
+        return Looked(NOTHING_YET)  # of a file, which whoever writes makes
+    finally:
+        reader.close()
+    if not found.fits:
+        return Looked(found)
+    writer = Database(url, writes=True, patience=patience)
+    try:
+        writer.transact("write the history", write_nothing)
+    except TaskermanError as error:
+        return Looked(found, error.what)
+    finally:
+        writer.close()
+    return Looked(found)
 
 
 def _upgraded(database: Database) -> Standing:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, case
+from sqlalchemy import ColumnElement, Connection, Table, case, false, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from taskerman.adapters.sql.tables import assignment, audit, refusal, task
@@ -19,11 +19,21 @@ from taskerman.model.history import TaskHistory
 from taskerman.model.outcome import DeadLetterState
 from taskerman.model.plan import Refusal
 
-__all__ = ["write_audit", "write_refusals", "write_task"]
+__all__ = ["write_audit", "write_nothing", "write_refusals", "write_task"]
 
 Row = Mapping[str, Any]
 
 _CHUNK = 1000
+
+
+def write_nothing(connection: Connection) -> None:
+    """What recording would do to each table, of no row at all: it fails as that would, and changes nothing."""
+    for table in (task, assignment, audit, refusal):
+        connection.execute(
+            table.insert().from_select([column.name for column in table.c], select(table).where(false()))
+        )
+        first = table.primary_key.columns[0]
+        connection.execute(table.update().values({first: first}).where(false()))
 
 
 def write_task(connection: Connection, given: TaskHistory) -> None:

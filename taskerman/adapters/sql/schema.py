@@ -8,7 +8,7 @@ from sqlalchemy import Column, Connection, MetaData, String, Table, inspect, sel
 
 from taskerman.adapters.sql.tables import VERSION_TABLE
 
-__all__ = ["STEPS", "Standing", "standing"]
+__all__ = ["NOTHING_YET", "STEPS", "Standing", "standing"]
 
 STEPS = ("0001",)
 """Every migration of this build, the oldest first. A test holds it to the files in `migrations/versions`."""
@@ -32,6 +32,10 @@ class Standing:
     def behind(self) -> bool:
         """Whether a migration would help; otherwise it was made by a newer build."""
         return not self.fits and (self.there is None or self.there in STEPS)
+
+
+NOTHING_YET = Standing(there=None, needed=STEPS[-1])
+"""Of a database in which nobody ever made a table."""
 
 
 def standing(connection: Connection) -> Standing:
