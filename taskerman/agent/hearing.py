@@ -53,7 +53,8 @@ def result_signal(result: Result, now: float, *, child_gone: bool) -> ActionEnde
         why = ""
     else:
         met = "".join(f"; it met its {limit}" for limit in result.limits)
-        why = f"the action ended with {result.status}: {result.error or result.exit}{met}"
+        said, newline, traceback = str(result.error or result.exit).partition("\n")
+        why = f"the action ended with {result.status}: {said}{met}{newline}{traceback}"  # what tells most comes first
     return ActionEnded(ok=result.status == "ok", now=now, why=why, tail=result.tail, child_gone=child_gone)
 
 

@@ -12,7 +12,7 @@ __all__ = ["breaker"]
 
 breaker = typer.Typer(
     rich_markup_mode=None,
-    help="Clusters that are stopped by failures in a row, and closing their breakers by hand.",
+    help="Breakers of clusters: what failed in a row; closing one.",
 )
 
 
@@ -21,7 +21,7 @@ def _show(
     cluster: Annotated[str | None, typer.Argument(help="A cluster. Absent: all with anything to show.")] = None,
     as_json: Json = False,
 ) -> None:
-    """What failed in a row, until when the cluster is left alone, and which node tries."""
+    """What failed in a row, and which node tries. Until when its cluster is left alone."""
     from taskerman import control  # noqa: PLC0415
     from taskerman.cli import views  # noqa: PLC0415
 

@@ -55,7 +55,7 @@ def agent(
 def janitor(
     once: Annotated[bool, typer.Option("--once", help="Do everything once, if no other leads, and end.")] = False,
 ) -> None:
-    """Keep house: what expires, what is overdue, what terminated machines held. One leads, others stand by."""
+    """Keep house: expiries, terminated machines, the past. One leads, others stand by; SIGTERM ends it."""
     from taskerman import bootstrap  # noqa: PLC0415
 
     settings = bootstrap.read_settings().settings

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from taskerman.cli.printing import Json, Table, Why, be_quiet, desk, print_blocks, print_value
+from taskerman.cli.printing import Json, Table, Why, be_quiet, desk, one_line, print_blocks, print_value
 
 __all__ = ["Document", "doctor", "init", "schema", "settings"]
 
@@ -50,7 +50,7 @@ def init(
         said = [f"Accepted: {one}. Its nodes go on within half a minute." for one in done.accepted]
         said += [f"Installation {done.installation}, with the queues {' and '.join(done.queues)}."]
         said += [
-            f"Hold {one.id} stands on {one.on}: {one.why}. Lift it: taskerman unhold {one.id}" for one in done.holds
+            f"Hold {one.id} stands on {one.target}: {one.why}. Lift it: taskerman unhold {one.id}" for one in done.holds
         ]
         if done.secured is not None:
             said.append(f"{done.secured} records were given their rights.")
@@ -58,7 +58,7 @@ def init(
 
 
 def doctor(as_json: Json = False) -> int:
-    """Is everything there, and reachable from here? For what is not well, the next step."""
+    """Look whether everything is there and reachable. For what is not well it says the next step."""
     from taskerman import bootstrap, control  # noqa: PLC0415
     from taskerman.cli import views  # noqa: PLC0415
 
@@ -71,7 +71,7 @@ def doctor(as_json: Json = False) -> int:
 
 
 def settings(as_json: Json = False) -> None:
-    """Every setting: its value, where it came from, and what it is. None of them is a secret."""
+    """Every setting: its value, where it came from, what it is. Secrets are masked; --json has long values whole."""
     import json  # noqa: PLC0415
     from dataclasses import asdict  # noqa: PLC0415
 
@@ -82,7 +82,12 @@ def settings(as_json: Json = False) -> None:
         print(json.dumps([asdict(setting) for setting in listing], indent=2))
         return
     rows = tuple(
-        (one.variable, one.value if isinstance(one.value, str) else json.dumps(one.value), one.origin, one.about)
+        (
+            one.variable,
+            one_line(one.value if isinstance(one.value, str) else json.dumps(one.value)),
+            one.origin,
+            one.about,
+        )
         for one in listing
     )
     print_blocks([Table(("SETTING", "VALUE", "FROM", "WHAT IT IS"), rows)])

@@ -34,7 +34,7 @@ def _list(
 
 @dlq.command("show")
 def _show(name: Name, node: Node = None, as_json: Json = False) -> None:
-    """One dead letter, whole: the reason, the end of the output, the document, what may be typed next."""
+    """One dead letter, whole. The reason, the end of the output, the document, what may be typed next."""
     from taskerman import control  # noqa: PLC0415
     from taskerman.cli import views  # noqa: PLC0415
 
@@ -45,7 +45,7 @@ def _show(name: Name, node: Node = None, as_json: Json = False) -> None:
 
 @dlq.command("redrive")
 def _redrive(name: Name, node: Node = None, why: Why = "", as_json: Json = False) -> None:
-    """Try it again, after the repair: in its task, or as a new one when that is over."""
+    """Try it again, after the repair. In its task, or as a new one when that is over."""
     from taskerman import control  # noqa: PLC0415
     from taskerman.cli import views  # noqa: PLC0415
 

@@ -9,6 +9,7 @@ from taskerman.cli.printing import Block, Table, one_line
 from taskerman.cli.views import counts
 from taskerman.control.history import AuditLine, PastEndLine, PastTaskLine
 from taskerman.control.values import LetterLine
+from taskerman.model.task import TaskState
 
 __all__ = ["audit", "letters", "tasks"]
 
@@ -78,7 +79,7 @@ def _whole(value: PastTaskLine) -> list[Block]:
     why = f" ({value.why})" if value.why else ""
     return [
         f"{value.task_id}: {value.action} on {value.cluster_name}, {value.cap} at a time, for {value.owner}",
-        f"{value.state.value}{why}: {counts(value.counts)}",
+        f"{'ended' if value.state is TaskState.OPEN else value.state.value}{why}: {counts(value.counts)}",
         f"planned {_at(value.planned_at)}, ended {_at(value.ended_at)}",
         _ends([(value, end) for end in value.ends]) if value.ends else "No node of it ended like that.",
     ]

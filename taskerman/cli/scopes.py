@@ -12,14 +12,14 @@ __all__ = ["scopes"]
 
 scopes = typer.Typer(
     rich_markup_mode=None,
-    help="Named scopes: what several clusters share, of which only so many nodes may be in maintenance.",
+    help="Named scopes, which several clusters share: list, set.",
     no_args_is_help=True,
 )
 
 
 @scopes.command("list")
 def _list(as_json: Json = False) -> None:
-    """Every named scope: its capacity, who holds a place, and which lanes wait, in their order."""
+    """Every named scope: its capacity, who is in it, who waits."""
     from taskerman import control  # noqa: PLC0415
     from taskerman.cli import views  # noqa: PLC0415
 

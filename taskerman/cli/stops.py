@@ -40,8 +40,8 @@ def unhold(
 
     with desk() as at:
         done = control.unhold(at, _target(hold_id), why)
-        left = ", ".join(f"{one.id} on {one.on}" for one in done.left)
-        said = f"Hold {done.hold.id} on {done.hold.on} is lifted."
+        left = ", ".join(f"{one.id} on {one.target}" for one in done.left)
+        said = f"Hold {done.hold.id} on {done.hold.target} is lifted."
         print_value(done, as_json, [said, f"Still standing: {left}." if left else "No hold stands."])
 
 
@@ -134,7 +134,7 @@ def _release(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Give back what a node holds: an acting one is asked to stop, a kept slot of an idle one is freed."""
+    """Give back what a node holds. An acting one is asked to stop; a kept slot of an idle one is freed."""
     from taskerman import control  # noqa: PLC0415
     from taskerman.cli import views  # noqa: PLC0415
 

@@ -146,7 +146,7 @@ def explain(
     node: Annotated[str | None, typer.Argument(help="One of its nodes. Absent: all of them.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Why nodes wait, who holds the slots, what to type next."""
+    """Why nodes wait, who holds the slots, and what to type next."""
     from taskerman import control  # noqa: PLC0415
     from taskerman.cli import views  # noqa: PLC0415
 
@@ -193,4 +193,4 @@ def _line(at: Desk, task: str, seen: TaskStatus | None) -> str:
     when = f"{at.now():%H:%M:%S}Z"
     if seen is None:
         return f"{when} {task} waits for a router"
-    return f"{when} {task} is {seen.state.value}: {views.counts(seen.counts)}"
+    return f"{when} {task} is {views.standing(seen.state, seen.nodes)}: {views.counts(seen.counts)}"

@@ -16,6 +16,7 @@ from taskerman.control.values import (
     Held,
     HeldPlace,
     LetterLine,
+    NodeExplanation,
     NodeStatus,
     Overview,
     Preview,
@@ -32,6 +33,7 @@ from taskerman.model.hold import Hold
 from taskerman.model.ids import attempt_node
 from taskerman.model.installation import Stranger
 from taskerman.model.task import TaskState
+from taskerman.policy.admission import Reason
 
 __all__ = [
     "approved",
@@ -52,6 +54,7 @@ __all__ = [
     "scope_set",
     "scopes",
     "shown_letter",
+    "standing",
     "strangers",
     "submitted",
     "task",
@@ -70,15 +73,15 @@ def submitted(value: Submitted) -> list[Block]:
     elif value.nodes is None:
         said = f"Sent to {value.queue}, unchecked."
     else:
-        said = f"Sent to {value.queue}: {value.nodes} nodes, {value.cap} at a time."
+        said = f"Sent to {value.queue}: {_many(value.nodes, 'node')}, {value.cap} at a time."
     return [value.task_id, said, f"Follow it: taskerman status {value.task_id} --watch"]
 
 
 def previewed(value: Preview, now: datetime) -> list[Block]:
     """The plan that would be made."""
     return [
-        f"{value.action} on {len(value.nodes)} of {value.discovered} nodes of {value.cluster_name}, {value.cap} at a "
-        f"time, until {value.not_after:%Y-%m-%d %H:%M}Z. Nothing was sent.",
+        f"{value.action} on {len(value.nodes)} of {_many(value.discovered, 'node')} of {value.cluster_name}, "
+        f"{value.cap} at a time, until {value.not_after:%Y-%m-%d %H:%M}Z. Nothing was sent.",
         Table(
             ("RANK", "NODE", "AZ", "NOW"),
             tuple(
@@ -130,7 +133,7 @@ def task(value: TaskStatus, now: datetime) -> list[Block]:
     why = f" ({value.why})" if value.why else ""
     blocks: list[Block] = [
         f"{value.task_id}: {value.action} on {value.cluster_name}, {value.cap} at a time, for {value.owner}",
-        f"{value.state.value}{why}: {counts(value.counts)}",
+        f"{standing(value.state, value.nodes)}{why}: {counts(value.counts)}",
         Table(
             ("NODE", "AZ", "STATE", "TRIED", "FOR", "WHAT"),
             tuple(
@@ -147,10 +150,13 @@ def task(value: TaskStatus, now: datetime) -> list[Block]:
 def explained(value: Explanation, now: datetime) -> list[Block]:
     """Why it stands where it stands. Nodes with the same answer share a line."""
     why = f" ({value.why})" if value.why else ""
-    blocks: list[Block] = [f"{value.task_id} on {value.cluster_name} is {value.state.value}{why}."]
+    blocks: list[Block] = [f"{value.task_id} on {value.cluster_name}: {standing(value.state, value.nodes)}{why}."]
     groups: dict[tuple[str, str], list[str]] = {}
+    in_line = [node for node in value.nodes if node.reason == Reason.PLACE]
     for node in value.nodes:
         text = _with_until(node.text, node.until, now)
+        if node.reason == Reason.PLACE and len(in_line) > 1:
+            text = "Others of the task's nodes stand before each of them in the line."
         groups.setdefault((node.reason or "", text), []).append(node.node)
     blocks.append(
         Table(
@@ -167,7 +173,7 @@ def explained(value: Explanation, now: datetime) -> list[Block]:
 
 def held(value: Held, now: datetime) -> list[Block]:
     """The acknowledgement: what runs goes on, and is named."""
-    said = f"Hold {value.hold.id} stands on {value.hold.on}: nothing is taken any more."
+    said = f"Hold {value.hold.id} stands on {value.hold.target}: nothing is taken any more."
     if value.hold.until is not None:
         said += f" The janitor lifts it {ago(value.hold.until, now)}."
     undo = f"Lift it: taskerman unhold {value.hold.id}"
@@ -175,7 +181,12 @@ def held(value: Held, now: datetime) -> list[Block]:
         return [said, "No task was ever planned for that cluster: is its name right?", undo]
     if not value.acting:
         return [said, "Nothing was acting.", undo]
-    return [said, f"{len(value.acting)} attempts had been taken before, and go on:", _places(value.acting, now), undo]
+    return [
+        said,
+        f"Taken before, and going on: {_many(len(value.acting), 'attempt')}.",
+        _places(value.acting, now),
+        undo,
+    ]
 
 
 def cancelled(value: Cancelled, now: datetime) -> list[Block]:
@@ -188,9 +199,15 @@ def cancelled(value: Cancelled, now: datetime) -> list[Block]:
 
 def resumed(value: Resumed) -> list[Block]:
     """What was forgiven, and who was rung."""
-    blocks: list[Block] = [f"{value.task_id} goes on: {value.rung} nodes were rung."]
+    blocks: list[Block] = [f"{value.task_id} goes on: {_many(value.rung, 'node')} rung."]
     if value.excused:
         blocks.append(f"Excused: {', '.join(value.excused)}.")
+    if value.kept:
+        blocks += [
+            f"Nothing starts as long as {_some(value.kept)} keeps its slot. After the repair, either of:",
+            *(f"  taskerman dlq redrive {value.task_id} {node}" for node in value.kept if node in value.excused),
+            *(f'  taskerman slots release {node} --why "..."' for node in value.kept),
+        ]
     if value.unreached:
         blocks.append(
             f"Not rung: {', '.join(value.unreached)}. Their queues did not answer; agents that have the task already "
@@ -201,7 +218,7 @@ def resumed(value: Resumed) -> list[Block]:
 
 def approved(value: Approved) -> list[Block]:
     """What is believed from now on, and who was rung."""
-    blocks: list[Block] = [f"{value.task_id} begins: {value.rung} nodes were rung."]
+    blocks: list[Block] = [f"{value.task_id} begins: {_many(value.rung, 'node')} rung."]
     if value.size is not None:
         blocks.append(f"Its cluster is believed to have {value.size} nodes from now on.")
     if value.unreached:
@@ -276,7 +293,7 @@ def scopes(values: Sequence[ScopeStatus], now: datetime) -> list[Block]:
         return ["No scope is declared."]
     blocks: list[Block] = []
     for value in values:
-        waiting = f", {len(value.waiting)} lanes wait" if value.waiting else ""
+        waiting = f"; waiting: {_many(len(value.waiting), 'lane')}" if value.waiting else ""
         blocks.append(f"{value.name}: {len(value.taken)} of {value.capacity} places are taken{waiting}")
         if value.taken:
             blocks.append(_places(value.taken, now))
@@ -291,7 +308,7 @@ def scopes(values: Sequence[ScopeStatus], now: datetime) -> list[Block]:
 def scope_set(value: ScopeDeclared) -> list[Block]:
     """What is so now."""
     before = "" if value.before is None else f" It was {value.before}."
-    blocks: list[Block] = [f"At most {value.capacity} nodes may be in {value.name} at once.{before}"]
+    blocks: list[Block] = [f"At most {_many(value.capacity, 'node')} may be in {value.name} at once.{before}"]
     if value.taken > value.capacity:
         blocks.append(f"{value.taken} are in it now and go on; nothing starts until fewer than {value.capacity} are.")
     return blocks
@@ -356,7 +373,7 @@ def examined(value: Examination) -> list[Block]:
 
 
 def _holds(holds: Sequence[Hold], now: datetime) -> list[Block]:
-    return [f"HOLD {hold.id} on {hold.on}, by {hold.by}: {hold.why}{_hold_ends(hold, now)}" for hold in holds]
+    return [f"HOLD {hold.id} on {hold.target}, by {hold.by}: {hold.why}{_hold_ends(hold, now)}" for hold in holds]
 
 
 def _hold_ends(hold: Hold, now: datetime) -> str:
@@ -413,7 +430,19 @@ def _what(node: NodeStatus, now: datetime) -> str:
 
 
 def _with_until(text: str, until: datetime | None, now: datetime) -> str:
-    return f"{text} ({ago(until, now)})" if until is not None and until > now else text
+    if until is None or until <= now:
+        return text
+    moment = f"{until:%H:%M:%S}Z" if until.date() == now.date() else f"{until:%Y-%m-%d %H:%M}Z"
+    return f"{text} Until {moment}, {ago(until, now)}."
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def standing(state: TaskState, nodes: Sequence[NodeStatus] | Sequence[NodeExplanation]) -> str:
+    """How a task stands, in a word. One whose nodes have all ended is over, whatever the record still calls it."""
+    return "ended" if state is TaskState.OPEN and all(node.outcome for node in nodes) else state.value
 
 
 def _some(nodes: Sequence[str]) -> str:

@@ -130,7 +130,7 @@ def _installation(desk: Desk) -> Sequence[Finding]:
         Finding(
             what="hold",
             level="warn",
-            text=f"Hold {hold.id} stands on {hold.on}, by {hold.by}: {hold.why}.",
+            text=f"Hold {hold.id} stands on {hold.target}, by {hold.by}: {hold.why}.",
             next_step=f"When it is over: `taskerman unhold {hold.id}`.",
         )
         for hold in control.holds

@@ -19,7 +19,7 @@ from taskerman.errors import NotFound
 from taskerman.model.ids import NodeId, TaskId
 from taskerman.model.outcome import DeadLetterState, End, Outcome
 from taskerman.model.task import TaskState
-from taskerman.policy.admission import Admission, Reason, Snapshot, Waiting, admit
+from taskerman.policy.admission import Admission, Reason, Snapshot, Waiting, admit, first_line
 
 __all__ = ["advise", "explain"]
 
@@ -78,10 +78,9 @@ def advise(snapshot: Snapshot, answer: Admission, places: Sequence[HeldPlace] = 
             stopped = [seen.name for seen in snapshot.clusters if seen.record.open_until is not None]
             commands = [f"taskerman breaker show {name}" for name in stopped]
             commands += [f'taskerman breaker reset {name} --why "..."' for name in stopped]
-        case Reason.NODE_BUSY:
-            attempt = snapshot.record.attempt
-            other = attempt is not None and attempt.task != snapshot.task
-            commands = [f"taskerman explain {attempt.task} {snapshot.node}"] if other and attempt else []
+        case Reason.NODE_BUSY if (attempt := snapshot.record.attempt) is not None:
+            other = attempt.task != snapshot.task
+            commands = [f"taskerman explain {attempt.task} {snapshot.node}"] if other else []
         case Reason.OLDER_TASK:
             commands = (f"taskerman explain {lane.task}" for lane in snapshot.ahead if lane.binds)
         case Reason.NO_ROOM | Reason.EXCLUSIVE:
@@ -91,7 +90,11 @@ def advise(snapshot: Snapshot, answer: Admission, places: Sequence[HeldPlace] = 
         case Reason.BUDGET:
             commands = (f"taskerman explain {snapshot.task} {failed}" for failed in sorted(snapshot.control.counted()))
         case Reason.SCOPE_TURN | Reason.SCOPE_FULL:
-            commands = ["taskerman scopes list"]
+            before = [snapshot.before(scope)[:1] for scope in snapshot.scopes]
+            commands = [
+                "taskerman scopes list",
+                *(f"taskerman explain {task}" for first in before for task, _ in first),
+            ]
         case Reason.SCOPE_UNKNOWN:
             undeclared = (scope.name for scope in snapshot.scopes if scope.capacity is None)
             commands = (f'taskerman scopes set {name} CAPACITY --why "..."' for name in undeclared)
@@ -140,7 +143,7 @@ def _after(task: TaskId, node: NodeId, end: End) -> list[str]:
 
 
 def _ended(seen: SeenAssignment, end: End) -> NodeExplanation:
-    text = f"Ended {end.outcome.value}" + (f": {end.reason}" if end.reason else "")
+    text = f"Ended {end.outcome.value}" + (f": {first_line(end.reason)}" if end.reason else "")
     if end.kept:
         text = f"{text.rstrip('.')}. Its slot in {', '.join(end.kept)} was kept"
     return NodeExplanation(
@@ -156,6 +159,10 @@ def _open(seen: SeenAssignment, answer: Admission) -> NodeExplanation:
     status = node_status(seen)
     if not isinstance(answer, Waiting):
         return NodeExplanation(node=status.node, state=status.state, reason=None, text="It may begin now.")
+    if status.state is NodeState.ACTING and answer.reason in (Reason.NOT_OPEN, Reason.EXPIRED):
+        text = f"{status.node} still acts: attempt {status.attempt}. {answer.text}"
+    else:
+        text = answer.text
     return NodeExplanation(
-        node=status.node, state=status.state, reason=answer.reason.value, text=answer.text, until=answer.until
+        node=status.node, state=status.state, reason=answer.reason.value, text=text, until=answer.until
     )

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from taskerman.control.desk import Desk, check_why
-from taskerman.control.places import acting_in
+from taskerman.control.places import acting_in, list_slots
 from taskerman.control.status import named
 from taskerman.control.values import Approved, Cancelled, Held, HeldPlace, Resumed, Unheld
 from taskerman.coordination import overview as reading
@@ -102,7 +102,13 @@ def resume(desk: Desk, task: TaskId, why: str = "") -> Resumed:
         plan = moves.plan(task)
     nodes = desk.router_moves().unended(plan)
     unreached = ring(desk.queues, desk.names, plan, nodes)
-    return Resumed(task_id=task, excused=control.excused, rung=len(nodes) - len(unreached), unreached=tuple(unreached))
+    return Resumed(
+        task_id=task,
+        excused=control.excused,
+        rung=len(nodes) - len(unreached),
+        unreached=tuple(unreached),
+        kept=tuple(place.node for place in list_slots(desk, plan.task.cluster_name) if place.state.kept),
+    )
 
 
 def approve(desk: Desk, task: TaskId, why: str) -> Approved:

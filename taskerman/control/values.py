@@ -303,12 +303,14 @@ class Cancelled(Noun):
 
 
 class Resumed(Noun):
-    """A task that goes on. `excused`: failures that do not count any more. `unreached`: nodes that were not rung."""
+    """A task that goes on. `excused`: failures that do not count any more. `unreached`: nodes that were not rung.
+    `kept`: nodes with a kept slot in its cluster, for whose sake no other starts all the same."""
 
     task_id: TaskId
     excused: tuple[NodeId, ...]
     rung: int
     unreached: tuple[NodeId, ...]
+    kept: tuple[NodeId, ...] = ()
 
 
 class Approved(Noun):

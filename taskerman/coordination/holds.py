@@ -90,7 +90,9 @@ class HoldVerbs(Verbs):
                 raise NotFound(f"Hold {hold.id} does not stand any more.")
             return control.model_copy(update={"holds": tuple(h for h in control.holds if h != hold)}), hold
 
-        return self._change_control(remove, "unhold", hold.on, f"hold {hold.id} of {hold.by} ended at {hold.until}")
+        return self._change_control(
+            remove, "unhold", hold.on, f"hold {hold.id} of {hold.by} ended at {hold.until:%Y-%m-%dT%H:%M:%SZ}"
+        )
 
     def _change_control(
         self, change: Callable[[Control], tuple[Control, Hold]], verb: str, target: str, why: str

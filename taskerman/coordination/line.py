@@ -23,7 +23,7 @@ from taskerman.model.ids import NodeId, TaskId, is_cluster
 from taskerman.model.outcome import End
 from taskerman.model.plan import Plan, PlannedNode, Tombstone
 from taskerman.model.task import TaskControl, TaskState
-from taskerman.policy.admission import Admission, Admitted, Reason, Waiting, admit
+from taskerman.policy.admission import Admission, Admitted, Reason, Waiting, admit, behind
 from taskerman.policy.patience import A_PLACE
 from taskerman.policy.windows import CLOCK_TOLERANCE
 from taskerman.ports.tree import (
@@ -53,10 +53,6 @@ _OUT_OF_LINE = frozenset(
     {Reason.NODE_GONE, Reason.EXPIRED, Reason.NOT_OPEN, Reason.PARKED, Reason.BACKOFF, Reason.NODE_BUSY}
 )
 """For these the node does not stand in the line: others must not wait behind it."""
-
-
-def _behind(place: int) -> Waiting:
-    return Waiting(Reason.PLACE, f"{place} of the task's nodes stand before it in the line.", place=place)
 
 
 def _own_end(planned: PlannedNode) -> str:
@@ -170,7 +166,7 @@ class Line(Passing):
             # Whoever is the head next looks around: what it will ask then, it asks in the same breath.
             self._soon[task] = survey_reads(planned, self.record, wake)
         if place and not self._is_long_ago(task, place):
-            return _behind(place)
+            return behind(place)
         around = survey(reads, plan, planned, self.record, now, wake=None if place else wake, known=self.known)
         self._foresight.remember(task, reads)
         seen = snapshot_of(
@@ -196,7 +192,7 @@ class Line(Passing):
             self._join(plan, planned, known, control, found_ctl.stat.version, names, now, anew=True)
             return None
         if isinstance(answer, Waiting) and not passes:
-            return _behind(place) if place else answer
+            return behind(place) if place else answer
         return Ready(
             snapshot=seen,
             around=around,

@@ -31,6 +31,11 @@ class Hold(Noun):
     at: Timestamp
     until: Timestamp | None = None
 
+    @property
+    def target(self) -> str:
+        """What it stands on, as people type it."""
+        return "everything" if self.on == "*" else self.on
+
     def stops(self, cluster: ClusterName, owner: Owner) -> bool:
         """Whether it stands on this cluster's or this owner's tasks."""
         return self.on in ("*", f"cluster:{cluster}", f"owner:{owner}")

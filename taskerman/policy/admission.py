@@ -12,6 +12,7 @@ around before it stands in the line, and `explain`, which does, give the same an
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -40,6 +41,8 @@ __all__ = [
     "Snapshot",
     "Waiting",
     "admit",
+    "behind",
+    "first_line",
     "gate",
     "others_ahead",
     "room",
@@ -216,8 +219,15 @@ def gate(s: Snapshot, now: datetime) -> Waiting | None:
 
 
 def _objected(s: Snapshot, now: datetime) -> Waiting | None:
-    for hold in s.holding():
-        return Waiting(Reason.HOLD, f"Hold {hold.id} stands on {hold.on}, by {hold.by}: {hold.why}.", until=hold.until)
+    if holding := s.holding():
+        hold, more = holding[0], holding[1:]
+        text = f"Hold {hold.id} stands on {hold.target}, by {hold.by}: {hold.why.rstrip('.')}."
+        if hold.until is not None and hold.until <= now:
+            text = f"{text} Its time is over, and it stands until a janitor lifts it."
+        if more:
+            text = f"{text} So does {', '.join(f'{one.id} on {one.target}' for one in more)}."
+        times = [one.until for one in holding if one.until is not None]
+        return Waiting(Reason.HOLD, text, until=max(times) if len(times) == len(holding) else None)
     if s.control.wait_until is not None and now < s.control.wait_until:
         return Waiting(
             Reason.CLUSTER_WAITS,
@@ -236,15 +246,15 @@ def _unwell(s: Snapshot, now: datetime) -> Waiting | None:
             if slot.state.kept:
                 return Waiting(
                     Reason.KEPT_SLOT,
-                    f"{slot.node} ended {slot.state.value} and keeps its slot in {cluster.name}: "
-                    "no other node of it starts.",
+                    f"{slot.node} ended {slot.state.value} and keeps its slot in {cluster.name}: no other node of it "
+                    "starts until that one is redriven or released.",
                 )
     counted = s.control.counted()
     if s.node not in s.control.failed and len(counted) > s.max_failures:
-        names = ", ".join(sorted(counted)[:3])
         return Waiting(
             Reason.BUDGET,
-            f"{len(counted)} of its nodes failed or are being retried ({names}); max_failures is {s.max_failures}.",
+            f"Fresh nodes wait for {_some(counted)}: {len(counted)} failed and not settled, max_failures is "
+            f"{s.max_failures}.",
         )
     return _undeclared(s)
 
@@ -252,7 +262,10 @@ def _unwell(s: Snapshot, now: datetime) -> Waiting | None:
 def _undeclared(s: Snapshot) -> Waiting | None:
     for scope in s.scopes:
         if scope.capacity is None and not any(slot.node == s.node for slot in scope.slots):
-            return Waiting(Reason.SCOPE_UNKNOWN, f"Nobody declared the capacity of scope {scope.name}.")
+            return Waiting(
+                Reason.SCOPE_UNKNOWN,
+                f"Nobody declared the capacity of scope {scope.name}: it waits until somebody does.",
+            )
     return None
 
 
@@ -278,29 +291,41 @@ def _over(s: Snapshot, now: datetime) -> Waiting | None:
     if s.ended is not None:
         return Waiting(Reason.ENDED, f"Its outcome is recorded: {s.ended.value}.")
     if s.record.gone:
-        return Waiting(Reason.NODE_GONE, f"{s.node} was proved terminated.")
+        return Waiting(Reason.NODE_GONE, f"{s.node} was proved terminated: a janitor ends it as gone.")
     if now >= s.not_after:
-        return Waiting(Reason.EXPIRED, f"not_after ({s.not_after:%Y-%m-%dT%H:%M:%SZ}) has passed.")
+        return Waiting(
+            Reason.EXPIRED,
+            f"not_after ({s.not_after:%Y-%m-%dT%H:%M:%SZ}) has passed: its agent, or a janitor, ends it as expired.",
+        )
     return None
 
 
 def _own(s: Snapshot, now: datetime) -> Waiting | None:
     if s.record.attempt is not None:
-        own = s.record.attempt.task == s.task
-        return Waiting(
-            Reason.NODE_BUSY,
-            f"{s.node} is in attempt {s.record.attempt.id}" + ("." if own else ", of another task."),
-        )
+        other = "" if s.record.attempt.task == s.task else ", of another task"
+        asked = " It was asked to stop." if s.record.revoke is not None else ""
+        return Waiting(Reason.NODE_BUSY, f"{s.node} acts: attempt {s.record.attempt.id}{other}.{asked}")
     if s.record.revoke is not None:
         return Waiting(Reason.REVOKED, f"A person asked {s.node} to stop ({s.record.revoke}).")
     if s.progress.next_at is not None and now < s.progress.next_at:
         return Waiting(
             Reason.BACKOFF,
             f"It {'tries again' if s.progress.k else 'looks again'} later"
-            + (f": {s.progress.why}." if s.progress.why else "."),
+            + (f": {first_line(s.progress.why)}." if s.progress.why else "."),
             until=s.progress.next_at,
         )
     return None
+
+
+def behind(place: int) -> Waiting:
+    """It waits for its place in the line, with so many before it."""
+    stand = "stands" if place == 1 else "stand"
+    return Waiting(Reason.PLACE, f"{place} of the task's nodes {stand} before it in the line.", place=place)
+
+
+def first_line(text: str) -> str:
+    """What tells most of a reason that somebody's code wrote, without the traceback below it; one sentence's worth."""
+    return (text.strip().splitlines() or [""])[0].rstrip(".: ")
 
 
 def others_ahead(s: Snapshot) -> int:
@@ -317,17 +342,19 @@ def _turn(s: Snapshot, courtesy: bool) -> Waiting | None:
     if s.place is None:
         return Waiting(
             Reason.NOT_IN_LINE,
-            f"{s.node} does not stand in the line: its doorbell has not arrived, or its agent is away.",
+            "It does not stand in the line: its doorbell has not arrived, or its agent is away (`taskerman doctor` on "
+            "it says more).",
         )
     if not courtesy:
         return None
     if s.place > 0:
-        return Waiting(Reason.PLACE, f"{s.place} of the task's nodes stand before it in the line.", place=s.place)
+        return behind(s.place)
     for scope in s.scopes:
         if before := s.before(scope):
             return Waiting(
                 Reason.SCOPE_TURN,
-                f"Task {before[0][0]} goes first in scope {scope.name}, of {len(before)} in its queue before it.",
+                f"Task {before[0][0]} goes first in scope {scope.name}"
+                + (f"; {len(before)} lanes stand before it in its queue." if len(before) > 1 else "."),
             )
     return None
 
@@ -336,7 +363,7 @@ def room(s: Snapshot) -> Waiting | None:
     """What the slots of other nodes leave no place for, in any of its clusters: it waits until they have drained."""
     for cluster in s.clusters:
         others = s.others(cluster.slots)
-        names = ", ".join(sorted(slot.node for slot in others)[:5])
+        names = _some({slot.node for slot in others})
         alone = {slot.exclusive for slot in others} - {None, s.task}
         if alone:
             return Waiting(
@@ -352,7 +379,7 @@ def room(s: Snapshot) -> Waiting | None:
         if len(others) + 1 > tightest:
             return Waiting(
                 Reason.NO_ROOM,
-                f"{len(others)} of at most {tightest} places in {cluster.name} are taken ({names}).",
+                f"{len(others)} of {tightest} places in {cluster.name} are taken ({names}).",
             )
     return None
 
@@ -360,9 +387,14 @@ def room(s: Snapshot) -> Waiting | None:
 def _named(s: Snapshot) -> Waiting | None:
     for scope in s.scopes:
         if not scope.has_room(s.node):
-            names = ", ".join(sorted(slot.node for slot in scope.slots)[:5])
-            return Waiting(
-                Reason.SCOPE_FULL,
-                f"{len(scope.slots)} of {scope.capacity} places in scope {scope.name} are taken ({names}).",
-            )
+            taken = f"{len(scope.slots)} of {scope.capacity} places in scope {scope.name} are taken"
+            names = _some({slot.node for slot in scope.slots})
+            shut = f"The capacity of scope {scope.name} is 0: nothing starts in it."
+            return Waiting(Reason.SCOPE_FULL, f"{taken} ({names})." if names else shut)
     return None
+
+
+def _some(nodes: Iterable[NodeId]) -> str:
+    """The first few by name; thousands are no sentence."""
+    names = sorted(nodes)
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

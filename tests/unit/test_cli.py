@@ -299,7 +299,7 @@ def test_cancel_that_waited_in_vain_is_13(taskerman: CommandLine) -> None:
 def test_release_and_resume(taskerman: CommandLine) -> None:
     ill(taskerman.fleet)
     assert "no slot any more" in taskerman("slots", "release", "i-1", "--why", "looked at it").out
-    assert "5 nodes were rung" in taskerman("resume", "t-1").out
+    assert "goes on: 5 nodes rung" in taskerman("resume", "t-1").out
     assert taskerman("resume", "t-1").code == 4
 
 

@@ -86,7 +86,7 @@ def test_the_command_prints_who_is_in_and_who_waits(
         if task == "t-1":
             fleet.take(task, node)
     listed = line("scopes", "list").out
-    assert "wire: 1 of 1 places are taken, 1 lanes wait" in listed
+    assert "wire: 1 of 1 places are taken; waiting: 1 lane" in listed
     assert "t-2" in listed
     lowered = line("scopes", "set", "wire", "0", "--why", "closed").out
     assert "1 are in it now and go on" in lowered
