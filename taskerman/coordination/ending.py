@@ -22,9 +22,11 @@ from taskerman.model.slot import SlotNote, SlotState
 from taskerman.model.task import TaskControl, TaskState
 from taskerman.policy.breaker import BreakerLimits, BreakerTurn, after_end, turned
 from taskerman.policy.conclusion import Conclusion, Ending, Pace, conclude, give_up
-from taskerman.ports.tree import Check, Committed, Create, Delete, Exists, Get, Op, Set, Stat, Tree
+from taskerman.ports.tree import Check, Committed, Create, Delete, Exists, Get, Op, Refusal, Set, Stat, Tree
 
 __all__ = ["Dice", "end_attempt", "end_waiting"]
+
+_MISSING_TRIES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +42,12 @@ class Dice:
 def end_attempt(moves: NodeMoves, plan: Plan, attempt: Attempt, ending: Ending, dice: Dice) -> Conclusion | None:
     """Record how `attempt` ended. None: an earlier call of this incarnation already did, and its answer was lost.
 
-    Raises `CoordinationUnavailable` (call again), `Fenced` (another incarnation has it now).
+    Raises `CoordinationUnavailable` (call again), `Fenced` (another incarnation has it now), `Bug` (nothing was
+    changed: the tree does not hold what the attempt took, and a person must look).
     """
     # What this incarnation knows of its record is nearly always so, and the version in the commit says whether: so it
     # is read only when it proved old. Whoever waits for the slot waits for one trip less.
+    missing = 0
     while moves.record.attempt is not None and moves.record.attempt.id == attempt.id:
         found = _end(moves, plan, attempt, ending, dice)
         if found is None:  # as after an end of ours whose answer was lost
@@ -65,6 +69,11 @@ def end_attempt(moves: NodeMoves, plan: Plan, attempt: Attempt, ending: Ending, 
             moves.record = _freed(moves, attempt, conclusion)
             return conclusion
         moves.refresh()
+        # Versions move as long as others do something, and that is no reason to give up. But what is not there, or is
+        # there already, whenever it is read anew, was made so by nobody who keeps to the protocol.
+        missing = 0 if done.why is Refusal.BAD_VERSION else missing + 1
+        if missing == _MISSING_TRIES:
+            raise Bug(f"Attempt {attempt.id} cannot be ended: {done.path}: {done.why.value}. Who changed it by hand?")
     return None
 
 
@@ -114,6 +123,9 @@ def _end(
     if conclusion.control is not None or closing:
         # The last end also writes the control record: two ends that both believe to be the last cannot both pass.
         ops.append(Set(layout.control(task), (conclusion.control or control).to_json(), found_ctl.stat.version))
+    else:
+        # An alarm that this attempt is overdue may come between: nobody else would give the budget back.
+        ops.append(Check(layout.control(task), found_ctl.stat.version))
     turns: list[BreakerTurn] = []
     for name, answer in zip(attempt.clusters, clusters, strict=True):
         if (found := as_record(answer)) is None:

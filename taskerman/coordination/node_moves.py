@@ -8,6 +8,7 @@ from datetime import datetime
 from taskerman.coordination import layout
 from taskerman.coordination.incarnation import Started
 from taskerman.coordination.line import Ended, Left, Line, Over, Ready, Standing
+from taskerman.coordination.notes import note_sent
 from taskerman.coordination.snapshot import ClusterRead
 from taskerman.model.assignment import ProgressState
 from taskerman.model.attempt import Attempt
@@ -128,15 +129,6 @@ class NodeMoves(Line):
     # --- SETTLE ------------------------------------------------------------------------------------------
 
     def announced(self, task: TaskId, ended: Ended) -> None:
-        """Note that the dead letter was sent, at the version that was read. Whoever came first, it is noted."""
+        """Note that the dead letter of that very end was sent. Whoever came first, it is noted."""
         if ended.end.dead_letter is DeadLetterState.OWED:
-            sent = ended.end.model_copy(update={"dead_letter": DeadLetterState.SENT})
-            self.refresh()
-            self.tree.commit(
-                [
-                    # After a redrive the next end has the same version again. A note that comes late would turn it
-                    # into this one, and its own letter would never be sent. Another end changes the node's record.
-                    Check(layout.node(self.node), self.version),
-                    Set(layout.end(task, self.node), sent.to_json(), ended.version),
-                ]
-            )
+            note_sent(self.tree, task, self.node, ended.end)

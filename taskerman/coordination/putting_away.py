@@ -17,16 +17,13 @@ from taskerman.coordination.answers import as_names, as_record, open_entries
 from taskerman.coordination.reading import BATCH, get_each
 from taskerman.model.history import PastAssignment, TaskHistory
 from taskerman.model.ids import NodeId, TaskId
-from taskerman.model.outcome import DeadLetterState, End
+from taskerman.model.outcome import End
 from taskerman.model.plan import Plan, Tombstone
 from taskerman.model.task import PuttingAway, TaskControl, TaskState
 from taskerman.policy.putting_away import summary
 from taskerman.ports.tree import Check, Children, Committed, Delete, Get, Op, Set, Tree
 
-__all__ = ["Standing", "begin_closing", "bury", "delete_copied", "forget", "note_sent", "stand"]
-
-_TRIES = 5
-_NOT_OVER = (TaskState.PARKED, TaskState.CLOSING)
+__all__ = ["Standing", "begin_closing", "bury", "delete_copied", "forget", "stand"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,38 +81,19 @@ def stand(tree: Tree, plan: Plan) -> Standing | None:
 def begin_closing(tree: Tree, seen: Standing) -> bool:
     """Make the task closing, if it still stands as `seen`: nothing of it is redriven or resumed after this.
 
-    Of a task with a header among the open ones, or that is parked, nothing is put away. Raises `AnswerUnknown`.
+    Of a task with a header among the open ones nothing is put away. One of which every node ended while it was parked
+    (its machines were terminated) is: nobody has anything to approve any more. Raises `AnswerUnknown`.
     """
-    if seen.control.state in _NOT_OVER or len(seen.ends) < len(seen.plan.nodes) or open_entries(tree, seen.plan):
+    if (
+        seen.control.state is TaskState.CLOSING
+        or len(seen.ends) < len(seen.plan.nodes)
+        or open_entries(tree, seen.plan)
+    ):
         return False
     remembered = PuttingAway(was=seen.control.state, summary=summary(end for end, _ in seen.ends.values()))
     closing = seen.control.model_copy(update={"state": TaskState.CLOSING, "putting_away": remembered})
     done = tree.commit([Set(layout.control(seen.task), closing.to_json(), seen.control_version)])
     return isinstance(done, Committed)
-
-
-def note_sent(tree: Tree, task: TaskId, node: NodeId, end: End) -> bool:
-    """Note that the dead letter of that very end was sent; whoever came first, it is noted. False: it moves too fast.
-
-    After a redrive the next end has the same version again, and a key of its own. The control record, which a redrive
-    changes, is read first and checked: a note that comes late must not be taken for one of the next end.
-    """
-    for _ in range(_TRIES):
-        found, ended = tree.read(Get(layout.control(task)), Get(layout.end(task, node)))
-        control, record = as_record(found), as_record(ended)
-        if control is None or record is None:
-            return True
-        now = layout.decode(End, record, layout.end(task, node))
-        if now.attempt != end.attempt or now.dead_letter is not DeadLetterState.OWED:
-            return True
-        sent = now.model_copy(update={"dead_letter": DeadLetterState.SENT})
-        ops: list[Op] = [
-            Check(layout.control(task), control.stat.version),
-            Set(layout.end(task, node), sent.to_json(), record.stat.version),
-        ]
-        if isinstance(tree.commit(ops), Committed):
-            return True
-    return False
 
 
 def delete_copied(tree: Tree, seen: Standing) -> bool:

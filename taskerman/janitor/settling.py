@@ -9,9 +9,9 @@ from datetime import timedelta
 
 from taskerman.announcing import announce
 from taskerman.coordination import layout
+from taskerman.coordination.notes import note_sent
 from taskerman.coordination.overview import refusals
 from taskerman.coordination.plans import read_plan
-from taskerman.coordination.putting_away import note_sent
 from taskerman.coordination.reading import get_each
 from taskerman.coordination.router_moves import RouterMoves
 from taskerman.janitor.kit import Kit, Turn

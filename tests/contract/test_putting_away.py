@@ -8,6 +8,7 @@ import pytest
 
 from taskerman.coordination import layout
 from taskerman.coordination.node_moves import Ended, Left, Ready
+from taskerman.coordination.notes import note_sent
 from taskerman.coordination.plans import read_plan
 from taskerman.coordination.putting_away import (
     Standing,
@@ -15,7 +16,6 @@ from taskerman.coordination.putting_away import (
     bury,
     delete_copied,
     forget,
-    note_sent,
     stand,
 )
 from taskerman.errors import CoordinationUnavailable, NotFound, RefusedByState, TaskEnded, TaskExists

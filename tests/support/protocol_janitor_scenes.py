@@ -10,9 +10,11 @@ from unittest import mock
 
 from taskerman.coordination import layout
 from taskerman.coordination.operator_moves import OperatorMoves
+from taskerman.coordination.putting_away import Standing, begin_closing
 from taskerman.model.attempt import NodeRecord
 from taskerman.model.outcome import Outcome
-from taskerman.ports.tree import Check, Create, Delete, Op, Set
+from taskerman.model.task import TaskState
+from taskerman.ports.tree import Check, Create, Delete, Op, Set, Tree
 from taskerman.testing.history import MemoryHistory
 from taskerman.testing.tree import LostAnswer
 from tests.support.protocol_janitor import HouseWorld
@@ -112,6 +114,31 @@ def an_alarm_arrives_late(w: HouseWorld, moment: int) -> None:
     w.look("n1", "ta")
 
 
+def an_alarm_comes_while_it_ends(w: HouseWorld, moment: int) -> None:
+    """That an attempt is overdue is noted between what its end reads and its commit."""
+    w.plan("ta", TaskShape(("n0", "n1")))
+    w.start("n0")
+    w.start("n1")
+    w.look("n0", "ta")
+    w.keep_house(0, "watch slots")
+    w.pass_time(5 * 3600)
+    w.arm(moment, lambda: w.keep_house(0, "watch slots"))
+    w.act("n0", "succeeded")
+    w.look("n1", "ta")
+
+
+def machines_end_while_the_task_is_parked(w: HouseWorld, moment: int) -> None:
+    """Every node of a parked task is gone before a person has looked."""
+    w.plan("ta", TaskShape(("n0", "n1"), size=20))
+    w.plan("tb", TaskShape(("n0",), size=1))
+    w.start("n0")
+    w.start("n1")
+    w.terminate("n0")
+    w.pass_time(60 * (moment % 2))
+    w.keep_house(0)
+    w.keep_house(1)
+
+
 def a_janitors_note_arrives_late(w: HouseWorld, moment: int) -> None:
     """That a dead letter was sent is noted without an answer; it arrives when the node has ended once more."""
     w.plan("ta", TaskShape(("n0", "n1")))
@@ -148,6 +175,8 @@ HOUSE_SCENES: dict[str, Scene] = {
         redriven_while_it_is_put_away,
         discarded_while_it_is_put_away,
         a_late_copy_of_what_was_put_away,
+        an_alarm_comes_while_it_ends,
+        machines_end_while_the_task_is_parked,
         an_alarm_arrives_late,
         a_janitors_note_arrives_late,
         its_time_passes_while_it_takes,
@@ -233,6 +262,17 @@ def _marks(ops: Sequence[Op]) -> bool:
     return len(ops) == 2 and isinstance(ops[0], Check) and isinstance(ops[1], Set) and ops[1].path.endswith("/ctl")
 
 
+def _ends(ops: Sequence[Op]) -> bool:
+    return any(isinstance(op, Delete) and op.path.endswith("~acting") for op in ops)
+
+
+def _parked_stays() -> AbstractContextManager[object]:
+    def begin(tree: Tree, seen: Standing) -> bool:
+        return seen.control.state is not TaskState.PARKED and begin_closing(tree, seen)
+
+    return mock.patch("taskerman.janitor.putting_away.begin_closing", begin)
+
+
 def _notes(ops: Sequence[Op]) -> bool:
     return len(ops) == 2 and isinstance(ops[1], Set) and "/end/" in ops[1].path
 
@@ -260,6 +300,11 @@ HOUSE_MUTATIONS: dict[str, HouseMutation] = {
     "OVERDUE does not check the node": HouseMutation(
         an_alarm_arrives_late, edit=_without(_marks, lambda op: isinstance(op, Check) and layout.NODES in op.path)
     ),
+    "END does not check the control": HouseMutation(
+        an_alarm_comes_while_it_ends,
+        edit=_without(_ends, lambda op: isinstance(op, Check) and "/ctl" in op.path),
+    ),
+    "what is parked is not put away": HouseMutation(machines_end_while_the_task_is_parked, patch=_parked_stays),
     "a janitor's note does not check the control": HouseMutation(
         a_janitors_note_arrives_late, edit=_without(_notes, lambda op: isinstance(op, Check) and "/ctl" in op.path)
     ),

@@ -142,8 +142,11 @@ MUTATIONS: dict[str, Mutation] = SHARED_MUTATIONS | {
     "CLOSE does not check the control": Mutation(
         scene=scenes.close_while_a_person_redrives, edit=without(closes, _checks("/ctl"))
     ),
-    "a note does not check the node": Mutation(
-        scene=scenes.a_note_arrives_late, edit=without(notes, _checks(layout.NODES))
+    "a note does not check the control": Mutation(
+        scene=scenes.a_note_arrives_late, edit=without(notes, _checks("/ctl"))
+    ),
+    "a note does not check the control, and a sweep was there": Mutation(
+        scene=scenes.a_note_arrives_after_a_sweep, edit=without(notes, _checks("/ctl"))
     ),
     "a discard does not check the control": Mutation(
         scene=scenes.a_note_arrives_late, edit=without(lambda ops: verb(ops) == "discard", _checks("/ctl"))

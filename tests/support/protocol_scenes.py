@@ -234,6 +234,19 @@ def a_note_arrives_late(w: World, moment: int) -> None:
     w.deliver(0)
 
 
+def a_note_arrives_after_a_sweep(w: World, moment: int) -> None:
+    """The same, and the assignment was redriven and then cancelled meanwhile: its end is nobody's attempt."""
+    w.plan("ta", TaskShape(("n0", "n1")))
+    w.start("n0")
+    w.look("n0", "ta")
+    w.act("n0", "failed")
+    w.lose_answer("n0", LostAnswer.LATE)
+    w.look("n0", "ta")
+    w.verb(_redrive)
+    w.verb(lambda person: (person.cancel("ta", "no more of it"), person.sweep("ta")))
+    w.deliver(0)
+
+
 def moments(scene: Scene) -> range:
     """The moments at which to play it."""
     return range(FEW.get(scene.__name__, MOMENTS))
@@ -256,5 +269,6 @@ SCENES: dict[str, Scene] = SHARED_SCENES | {
         a_look_while_cut_off,
         released_while_it_stands_first,
         a_note_arrives_late,
+        a_note_arrives_after_a_sweep,
     )
 }
