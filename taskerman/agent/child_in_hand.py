@@ -161,6 +161,9 @@ class ChildInHand:
     def end(self) -> bool:
         """Let it end, or else kill it; True only if nothing is left: what has ended acts no more when its slot is
         freed."""
+        early, self._early = self._early, None
+        if early is not None:  # it was to be the child, and nothing was begun
+            early.dismiss()
         child, self._child = self._child, None
         if isinstance(child, process.ChildProcess):
             child.ask(Exit())

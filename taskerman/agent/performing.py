@@ -25,6 +25,7 @@ from taskerman.child.action import TOO_LONG
 from taskerman.child.limits import kind_of
 from taskerman.model.attempt import Phase, Result
 from taskerman.model.outcome import Outcome
+from taskerman.policy import windows
 from taskerman.policy.conclusion import Ending
 from taskerman.policy.lifecycle import AttemptState, Limits, step
 from taskerman.policy.signals import (
@@ -187,6 +188,8 @@ class Performance:
                 self._child.ask(command.question)
             case Fence():
                 self._fence()
+                if command.begins:
+                    self._begin_in_time()
             case RecordBegin():
                 self._record_begin()
             case RecordPhase():
@@ -204,6 +207,15 @@ class Performance:
                 self._finish(command.ending)
             case _ as never:
                 assert_never(never)
+
+    def _begin_in_time(self) -> None:
+        """What was taken in its window may have waited for an answer until the window was shut: then it does not begin.
+        A hold that was put meanwhile named this attempt as taken; a window tells nobody."""
+        plan, now = self.assigned.plan, self._kit.clock.now()
+        if now >= plan.accepted.not_after:
+            self._finish(Ending(Outcome.DEFERRED, "nobody answered until not_after had passed"))
+        elif plan.window is not None and (shut := windows.objection(plan.window, now)) is not None:
+            self._finish(Ending(Outcome.DEFERRED, f"it was taken in its window, and now: {shut[0]}", until=shut[1]))
 
     def _record_begin(self) -> None:
         child = self._child.started

@@ -49,6 +49,9 @@ _CLOCK_BELIEVED = timedelta(minutes=10)
 _CLOCK_DOUBTED = timedelta(seconds=20)
 """How long a comparison of the clocks holds, when they agreed and when they did not."""
 
+_JUMP_S = 10.0
+"""Less than this is what one clock's seconds may differ from the other's while it is believed."""
+
 _OUT_OF_LINE = frozenset(
     {Reason.NODE_GONE, Reason.EXPIRED, Reason.NOT_OPEN, Reason.PARKED, Reason.BACKOFF, Reason.NODE_BUSY}
 )
@@ -65,10 +68,7 @@ def _rests_on_the_clock(answer: Admission) -> bool:
 
 
 def _measured_long_ago(entry: Record, now: datetime) -> bool:
-    """Whether our clock is to be compared with the tree's again, before a window rests on it.
-
-    Also when it has jumped since: then the time of the last comparison seems long ago, or still to come.
-    """
+    """Whether our clock is to be compared with the tree's again, before a window rests on it."""
     at, off = layout.entry_time(entry), layout.clock_off(entry)
     if at is None or off is None:
         return True
@@ -92,6 +92,7 @@ class Line(Passing):
         self._entries: dict[str, TaskId] = {}  # every path at which this session may stand, known or not
         self._foresight = Foresight(tree)
         self._soon: dict[TaskId, tuple[Read, ...]] = {}
+        self._measured: dict[TaskId, tuple[datetime, float]] = {}
 
     def plan(self, task: TaskId) -> Plan | Tombstone | None:
         """The plan of `task`, or the tombstone of one that was put away; None only after a sync: there was none."""
@@ -140,8 +141,7 @@ class Line(Passing):
         found_ctl, found_progress, found_record = as_record(ctl), as_record(progress), as_record(record)
         self._mine(found_record)
         if found_ctl is None or names is None:
-            self.leave(task)
-            return Left()
+            return self._left(task)
         control = layout.decode(TaskControl, found_ctl, layout.control(task))
         if (over := self._over(plan, control, now)) is not None:
             self.leave(task, own)
@@ -188,7 +188,7 @@ class Line(Passing):
             return None
         passes = self._may_pass(seen, around, answer, now)
         by_the_clock = plan.window is not None and (passes or _rests_on_the_clock(answer))
-        if by_the_clock and _measured_long_ago(mine, now):
+        if by_the_clock and (self._clock_jumped(task, now) or _measured_long_ago(mine, now)):
             self._join(plan, planned, known, control, found_ctl.stat.version, names, now, anew=True)
             return None
         if isinstance(answer, Waiting) and not passes:
@@ -231,8 +231,17 @@ class Line(Passing):
             self._entries.pop(path, None)
         self._foresight.forget(task)
         self._soon.pop(task, None)
+        self._measured.pop(task, None)
         self._leave_queues(task)
         self._forget_others(task)
+
+    def _left(self, task: TaskId) -> Left | None:
+        """The task was put away, unless the server that said so lags behind: after a lost session it may be another."""
+        self.tree.sync(layout.control(task))
+        if self.tree.get(layout.control(task)) is not None:
+            return None
+        self.leave(task)
+        return Left()
 
     def _over(self, plan: Plan, control: TaskControl, now: datetime) -> Over | Left | None:
         if control.state is TaskState.CLOSING:
@@ -288,6 +297,7 @@ class Line(Passing):
         if there is not None and not stands:
             ops.append(Delete(path, there.stat.version))  # of an earlier session of this node, not yet expired
         if not stands:
+            self._measured.pop(task, None)
             ops.append(Create(path, layout.entry_data(self.node, now if plan.window else None), ephemeral=True))
         self._entries[path] = task  # before the answer: if it is lost, the take deletes the entry all the same
         try:
@@ -297,10 +307,19 @@ class Line(Passing):
             self._settle()
             return
         if isinstance(done, Committed):
+            if not stands and plan.window:
+                self._measured[task] = now, self._monotonic()
             for other in others:
                 self._entries.pop(other, None)
         elif name not in names.names:
             del self._entries[path]
+
+    def _clock_jumped(self, task: TaskId, now: datetime) -> bool:
+        """Whether our clock went otherwise than time did, since it was compared with the tree's for that entry."""
+        if task not in self._measured:
+            return True
+        then, at = self._measured[task]
+        return abs((now - then).total_seconds() - (self._monotonic() - at)) > _JUMP_S
 
     def _keeps_one(self, around: Around) -> bool:
         return any(slot.node == self.node for read in around.clusters for slot in read.seen.slots)

@@ -221,7 +221,7 @@ def _recovered(state: AttemptState, signal: Recovered) -> Step:
         case "not_done":
             if state.limits.when_lost == "retry" and not state.revoked and state.repeats < _REPEATS:
                 again = replace(state, action=_Action.UNDER_WAY, repeats=state.repeats + 1)
-                return again, (Fence(), RecordBegin(), Go())
+                return again, (Fence(begins=False), RecordBegin(), Go())
             failed = replace(
                 state, action=_Action.FAILED, reason=f"{state.reason}; recover says that it did not happen"
             )

@@ -193,7 +193,13 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """Confirm by a write that the slots are still held; if not, stop everything: this is no longer our node."""
+    """Confirm by a write that the slots are still held; if not, stop everything: this is no longer our node.
+
+    `begins`: nothing has begun yet. The take was long ago then, so it ends deferred where its window has shut or its
+    time has passed meanwhile.
+    """
+
+    begins: bool = True
 
 
 @dataclass(frozen=True, slots=True)

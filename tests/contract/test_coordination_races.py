@@ -19,11 +19,13 @@ from taskerman.coordination.router_moves import Published
 from taskerman.coordination.sweeping import sweep
 from taskerman.errors import Bug
 from taskerman.model.outcome import DeadLetterState, Outcome
+from taskerman.policy.admission import Waiting
 from taskerman.policy.reclaiming import Proof
 from taskerman.ports.tree import Committed, Delete, Op, Refused, Tree
+from taskerman.testing.tree import MemoryTree
 from tests.contract.test_coordination import Stage, stage
 from tests.support.protocol_tasks import CLUSTER, ENDINGS, TaskShape, plan_of
-from tests.support.tree_ground import ground
+from tests.support.tree_ground import MemoryGround, ground
 
 __all__ = ["ground", "stage"]
 
@@ -100,3 +102,15 @@ def test_an_end_whose_slot_somebody_removed_by_hand_is_told_and_not_tried_for_ev
         end_attempt(moves, plan, attempt, ending, Dice(stage.clock.now(), 0.5))
     assert stage.ended("n0") is None
     assert stage.node("n0").attempt == attempt
+
+
+def test_a_task_is_not_left_because_a_server_lags_behind() -> None:
+    """After a lost session the next server may be one that does not have the task yet."""
+    on = MemoryGround()
+    stage = Stage(on)
+    moves = stage.agent("n0")
+    stage.plan("before")
+    tree = moves.tree
+    assert isinstance(tree, MemoryTree)
+    on.server.lag(tree)
+    assert isinstance(stage.look(moves, stage.plan()), Waiting | Ready)

@@ -98,6 +98,15 @@ def test_a_clock_that_jumps_while_it_waits_is_noticed_before_its_window_is_belie
     assert said.reason is Reason.CLOCK
 
 
+def test_a_clock_that_jumps_by_minutes_is_noticed_although_it_was_compared_minutes_ago(stage: Stage) -> None:
+    plan = stage.plan(window=shut_for(stage, 300))
+    moves = stage.agent("n0")
+    look(stage, moves, plan)
+    said = look(stage, moves, plan, 310)
+    assert isinstance(said, Waiting), "it begins in the middle of a blackout"
+    assert said.reason is Reason.CLOCK
+
+
 def test_clocks_that_agree_are_not_compared_at_every_look(stage: Stage) -> None:
     plan = stage.plan(window=shut_for(stage, 600))
     moves = stage.agent("n0")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -45,6 +46,24 @@ def test_an_action_that_runs_when_its_window_shuts_is_not_cut(fleet: Installatio
     fleet.until(lambda: datetime.now(UTC) > begins, "the window is shut")
     fleet.go("i-0")
     assert outcome(fleet, task) == "succeeded"
+
+
+def test_an_action_whose_window_shut_before_it_was_confirmed_waits_for_the_next_one(fleet: Installation) -> None:
+    """Its take or its pre_check took long: the slots are confirmed, and so is the time."""
+    begins = datetime.now(UTC) + timedelta(seconds=3)
+    blackouts = [{"begins": begins.isoformat(), "ends": (begins + timedelta(seconds=3)).isoformat()}]
+    fleet.behave("i-0", pre=["until", "go"])
+    with mock.patch("taskerman.policy.lifecycle._FENCE_AFTER", timedelta(0)):
+        task = fleet.submit(params=quick(window_args={"blackouts": blackouts}))
+        fleet.start_agent("i-0")
+        fleet.until(lambda: fleet.did("pre") == 1, "pre_check has begun")
+        fleet.until(lambda: datetime.now(UTC) > begins, "the window is shut")
+        fleet.go("i-0")
+        fleet.until(lambda: fleet.progress(task).get("deferrals") == 1, "it is deferred")
+        assert fleet.did("begin") == 0
+        assert fleet.slots() == ()
+        assert outcome(fleet, task) == "succeeded"
+    assert fleet.end(task)["attempts"] == 1
 
 
 @pytest.fixture
