@@ -11,7 +11,7 @@ from taskerman.coordination.line import Ended, Left, Line, Over, Ready, Standing
 from taskerman.coordination.notes import note_sent
 from taskerman.coordination.snapshot import ClusterRead
 from taskerman.model.assignment import ProgressState
-from taskerman.model.attempt import Attempt
+from taskerman.model.attempt import Attempt, NodeRecord, SeenIn
 from taskerman.model.ids import ClusterName, TaskId, attempt_takes
 from taskerman.model.outcome import DeadLetterState
 from taskerman.model.plan import Plan
@@ -62,7 +62,7 @@ class NodeMoves(Line):
                 self._entries.pop(done.path, None)
                 self._places.pop(done.path, None)
             return None
-        return self._took(ready, attempt, ready.node_version + 1)
+        return self._took(ready, plan, attempt, ready.node_version + 1)
 
     def settle_take(self, ready: Ready, plan: Plan, now: datetime) -> Taken | None:
         """Find out whether a take without an answer happened. None: it did not, and cannot any more."""
@@ -73,14 +73,17 @@ class NodeMoves(Line):
             return None
         if self.record.attempt is None or self.record.attempt.id != attempt.id:
             return None
-        return self._took(ready, self.record.attempt, self.version)
+        return self._took(ready, plan, self.record.attempt, self.version)
 
-    def _took(self, ready: Ready, attempt: Attempt, version: int) -> Taken:
+    def _took(self, ready: Ready, plan: Plan, attempt: Attempt, version: int) -> Taken:
         self._entries.clear()
         self._places.clear()
         self._forget_others()
         self.version = version
-        self.record = self.record.model_copy(update={"attempt": attempt, "takes": attempt_takes(attempt.id)})
+        seen = self._seen(plan, self.record)
+        self.record = self.record.model_copy(
+            update={"attempt": attempt, "takes": attempt_takes(attempt.id), "seen": seen}
+        )
         return Taken(attempt, tuple(read.name for read in ready.around.clusters if _probes(read, attempt)))
 
     def _take(self, ready: Ready, plan: Plan, now: datetime) -> tuple[Attempt, list[Op]]:
@@ -101,7 +104,8 @@ class NodeMoves(Line):
             inherited=own[0].state if own else None,
             fence=around.clusters[0].version + 1,
         )
-        record = seen.record.model_copy(update={"attempt": attempt, "takes": seen.record.takes + 1, "kept": ()})
+        taking = {"attempt": attempt, "takes": seen.record.takes + 1, "kept": (), "seen": self._seen(plan, seen.record)}
+        record = seen.record.model_copy(update=taking)
         progress = seen.progress.model_copy(
             update={"k": attempt.k, "state": ProgressState.ACTING, "attempt": attempt.id, "adopts": 0, "next_at": None}
         )
@@ -125,6 +129,13 @@ class NodeMoves(Line):
         ops += [Delete(entry) for entry in sorted({ready.entry, *self._entries})]
         ops += [Delete(place) for place in ready.places]
         return attempt, ops
+
+    def _seen(self, plan: Plan, record: NodeRecord) -> SeenIn | None:
+        """Where this node was discovered; a plan that was only given its name knows nothing newer."""
+        planned = plan.node(self.node)
+        if planned is None or planned.source != "ec2":
+            return record.seen
+        return SeenIn(discovery=plan.task.discovery, cluster=plan.task.cluster_name)
 
     # --- SETTLE ------------------------------------------------------------------------------------------
 

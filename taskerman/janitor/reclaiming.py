@@ -63,10 +63,15 @@ class Reclaiming:
 
         def add_holders(task: TaskId) -> None:
             plan = read_plan(kit.tree, task)
-            if isinstance(plan, Plan):  # of one that was put away nobody knows any more where its nodes were seen
+            if isinstance(plan, Plan):
                 add(plan, holders[task])
 
         kit.each(self.name, sorted(holders), add_holders, str)
+        # What is kept may outlast its plan: the node's own record says where it was seen.
+        nodes = sorted(set().union(*holders.values()))
+        for node, record in zip(nodes, node_records(kit.tree, nodes), strict=True):
+            if record is not None and record.seen is not None:
+                wanted[record.seen.discovery][record.seen.cluster].add(node)
         return wanted
 
     def _ask(self, name: str, clusters: dict[str, set[NodeId]], turn: Turn) -> None:

@@ -8,10 +8,10 @@ from typing import Literal
 from pydantic import Field, JsonValue
 
 from taskerman.model.base import Noun
-from taskerman.model.ids import AttemptId, ClusterName, NodeId, TaskId, attempt_id, is_cluster
+from taskerman.model.ids import AttemptId, ClusterName, DiscoveryName, NodeId, TaskId, attempt_id, is_cluster
 from taskerman.model.slot import Slot, SlotState
 
-__all__ = ["Attempt", "NodeRecord", "Phase", "Result"]
+__all__ = ["Attempt", "NodeRecord", "Phase", "Result", "SeenIn"]
 
 
 class Phase(StrEnum):
@@ -55,12 +55,21 @@ class Attempt(Noun):
         return Slot(node=node, cap=self.cap, state=state, exclusive=self.task if self.exclusive else None)
 
 
+class SeenIn(Noun):
+    """Where a node was discovered: whom to ask whether its machine is still there."""
+
+    discovery: DiscoveryName
+    cluster: ClusterName
+
+
 class NodeRecord(Noun):
     """`/nodes/<n>`: everything that makes a node act goes through its version.
 
     `epoch`: the incarnation of the agent. `takes`: attempts ever taken; never goes back. `journal`: uuid of the
     agent's journal. `revoke`: the attempt that a person asked to stop. `gone`: proved terminated; nothing starts.
     `kept`: the scopes in which it keeps a slot; the next attempt inherits all of them, whichever its task's are.
+    `seen`: where its last task that discovered it did so; what it keeps may outlast every plan that knows. None: it was
+    only ever named by a person.
     """
 
     v: Literal[1] = 1
@@ -71,6 +80,7 @@ class NodeRecord(Noun):
     revoke: AttemptId | None = None
     gone: bool = False
     kept: tuple[str, ...] = ()
+    seen: SeenIn | None = None
 
     def next_attempt(self, node: NodeId, task: TaskId) -> AttemptId:
         """The id that the next take of this node gets."""

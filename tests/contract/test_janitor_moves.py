@@ -16,13 +16,15 @@ from taskerman.coordination.overdue import ActingNode, acting_nodes, mark_overdu
 from taskerman.coordination.reclaiming import Capped, NotYet, Reclaimed, end_gone, reclaim
 from taskerman.coordination.sweeping import expire, sweep
 from taskerman.errors import CoordinationUnavailable, Fenced, RefusedByState
+from taskerman.model.attempt import NodeRecord, SeenIn
 from taskerman.model.outcome import DeadLetterState, Outcome
 from taskerman.model.task import FailureMark, TaskState
 from taskerman.policy.admission import Reason, Waiting
 from taskerman.policy.reclaiming import Proof
 from taskerman.ports.tree import Children, Read, Set, Tree
 from taskerman.testing.tree import LostAnswer
-from tests.contract.test_coordination import EVERY_LOSS, Stage, ground, stage
+from tests.contract.test_coordination import EVERY_LOSS, SETTLED, Stage, ground, stage
+from tests.support.protocol_tasks import CLUSTER
 
 __all__ = ["ground", "stage"]
 
@@ -448,3 +450,55 @@ def test_an_end_that_the_agent_records_meanwhile_is_not_overwritten(stage: Stage
     assert end.outcome is Outcome.SUCCEEDED
     assert isinstance(done, Reclaimed)
     assert done.attempt is None
+
+
+# --- where a node was seen ---------------------------------------------------------------------------------
+
+
+def where(stage: Stage, node: str = "n0") -> SeenIn | None:
+    """Where its own record says that it was discovered."""
+    stage.tree.sync(layout.node(node))
+    found = stage.tree.get(layout.node(node))
+    assert found is not None
+    return layout.decode(NodeRecord, found, layout.node(node)).seen
+
+
+def test_where_a_node_was_discovered_is_remembered_longer_than_its_tasks(stage: Stage) -> None:
+    """Its record says it from the take on: through its end, another start, a release and a task that names it."""
+    plan = stage.plan(max_failures=1)
+    moves = stage.agent("n0")
+    assert where(stage) is None
+    stage.take(moves, plan)
+    there = SeenIn(discovery="aws_tags", cluster=CLUSTER)
+    assert where(stage) == there
+    stage.end(moves, plan, "unsafe")
+    assert where(stage) == there
+    again = stage.agent("n0")
+    assert where(stage) == there
+    stage.person.release("n0", "repaired")
+    named = stage.plan("u", nodes=("n0",), source="given")
+    stage.take(again, named)
+    stage.end(again, named)
+    assert where(stage) == there
+
+
+def test_a_node_that_only_a_person_named_was_seen_nowhere(stage: Stage) -> None:
+    plan = stage.plan(nodes=("n0",), source="given")
+    moves = stage.agent("n0")
+    stage.take(moves, plan)
+    stage.end(moves, plan, "unsafe")
+    assert where(stage) is None
+
+
+@SETTLED
+def test_a_take_without_an_answer_and_its_end_remember_it_too(stage: Stage, became: LostAnswer) -> None:
+    plan = stage.plan(nodes=("n0",))
+    moves = stage.agent("n0")
+    ready = stage.look(moves, plan)
+    assert isinstance(ready, Ready)
+    stage.lose(moves.tree, became, lambda: moves.take(ready, plan, stage.clock.now()))
+    taken = stage.insist(lambda: moves.settle_take(ready, plan, stage.clock.now()))
+    if taken is None:
+        stage.take(moves, plan)
+    stage.end(moves, plan, "unsafe")
+    assert where(stage) == SeenIn(discovery="aws_tags", cluster=CLUSTER)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from taskerman.model.base import content_hash
 from taskerman.model.cluster import Node
@@ -45,7 +45,8 @@ ENDINGS: dict[str, Callable[[datetime], Ending]] = {
 @dataclass(frozen=True)
 class TaskShape:
     """What differs between tasks here. `both`: nodes that are of the other cluster too. `window`: its window_args.
-    `size`: how many nodes discovery found in its cluster; absent: the document named its nodes."""
+    `size`: how many nodes discovery found in its cluster; absent: the document named its nodes. `source`: given, where
+    discovery did not know any of them."""
 
     nodes: tuple[str, ...]
     cap: int = 1
@@ -60,6 +61,7 @@ class TaskShape:
     scope: str | None = None
     window: Mapping[str, Any] | None = None
     size: int | None = None
+    source: Literal["ec2", "given"] = "ec2"
 
 
 def plan_of(name: str, shape: TaskShape, now: ManualClock) -> Plan:
@@ -93,4 +95,6 @@ def plan_of(name: str, shape: TaskShape, now: ManualClock) -> Plan:
         sent_at=now.now(),
         now=now.now(),
     )
-    return plan.model_copy(update={"accepted": plan.accepted.model_copy(update={"discovered": shape.size})})
+    nodes = tuple(node.model_copy(update={"source": shape.source}) for node in plan.nodes)
+    accepted = plan.accepted.model_copy(update={"discovered": shape.size})
+    return plan.model_copy(update={"accepted": accepted, "nodes": nodes})

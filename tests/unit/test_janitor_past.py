@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from taskerman import control
 from taskerman.coordination import layout
 from taskerman.coordination.router_moves import RouterMoves
 from taskerman.errors import QueuesUnavailable, TaskEnded
+from taskerman.janitor import Janitor
 from taskerman.janitor.settling import settle
 from taskerman.model.history import TaskHistory
 from taskerman.model.outcome import DeadLetterState, End, Outcome
@@ -362,3 +364,37 @@ def test_the_queue_of_a_gone_node_is_deleted_a_day_later_and_of_nobody_else(hous
     assert not house.fleet.queues.exists(queue)
     assert house.fleet.queues.exists(house.fleet.names.node("i-2"))
     assert [event["queue"] for event in house.said("queue_deleted")] == [queue]
+
+
+def kept_by_a_task_of_long_ago(house: House, node: str, **task: Any) -> Janitor:
+    """`node` ends unsafe, a person gives its dead letter up, the task is put away; the slot stays."""
+    house.fleet.send(**{"limit": 1, **task})
+    house.fleet.do("t-1", node, Outcome.UNSAFE)
+    house.fleet.desk.moves().discard("t-1", node, "never mind")
+    house.fleet.clock.advance(3700)
+    janitor = house.janitor()
+    janitor.turn()
+    assert stone(house.fleet) is not None
+    assert [place.node for place in control.list_slots(house.fleet.desk)] == [node]
+    return janitor
+
+
+def test_a_kept_slot_is_freed_with_its_machine_also_when_its_task_was_put_away(house: House) -> None:
+    janitor = kept_by_a_task_of_long_ago(house, "i-1")
+    house.fleet.clock.advance(3700)
+    janitor.turn()
+    assert [place.node for place in control.list_slots(house.fleet.desk)] == ["i-1"]
+    house.fleet.discovery.terminate("i-1")
+    house.fleet.clock.advance(3700)
+    janitor.turn()
+    assert control.list_slots(house.fleet.desk) == ()
+    assert [said["node"] for said in house.said("node_gone")] == ["i-1"]
+
+
+def test_the_kept_slot_of_a_node_that_only_a_person_named_stays(house: House) -> None:
+    house.fleet.agent("i-77")
+    janitor = kept_by_a_task_of_long_ago(house, "i-77", nodes=["i-77"])
+    for _ in range(4):
+        house.fleet.clock.advance(3700)
+        janitor.turn()
+    assert [place.node for place in control.list_slots(house.fleet.desk)] == ["i-77"]
