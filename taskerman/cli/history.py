@@ -62,7 +62,7 @@ def _letters(
     limit: Limit = 50,
     as_json: Json = False,
 ) -> None:
-    """Dead letters that were put away, of nodes and of refused documents, the newest first."""
+    """Dead letters that were put away, the newest first. Of nodes, and of refused documents."""
     from taskerman import control  # noqa: PLC0415
     from taskerman.cli import past_views  # noqa: PLC0415
 

@@ -135,7 +135,9 @@ def _after(task: TaskId, node: NodeId, end: End) -> list[str]:
     if end.dead_letter not in (DeadLetterState.OWED, DeadLetterState.SENT):
         return []
     commands = [f"taskerman dlq show {task} {node}"]
-    if end.outcome is not Outcome.GONE:
+    if end.outcome is Outcome.GONE:  # nobody is there to try it again, and the letter keeps the task in ZooKeeper
+        commands.append(f'taskerman dlq discard {task} {node} --why "..."')
+    else:
         commands.append(f"taskerman dlq redrive {task} {node}")
     if end.kept:
         commands.append(f'taskerman slots release {node} --why "..."')

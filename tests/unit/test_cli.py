@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -418,3 +419,35 @@ def test_every_verb_that_help_lists_is_there(taskerman: CommandLine) -> None:
 
 def test_the_version_is_the_packages(taskerman: CommandLine) -> None:
     assert taskerman("--version").out.strip() == importlib.metadata.version("taskerman")
+
+
+def test_what_has_ended_is_called_ended(taskerman: CommandLine) -> None:
+    """The record calls it open until it is put away; a person is not told so."""
+    taskerman.fleet.send(limit=1)
+    taskerman.fleet.do("t-1", "i-1", Outcome.SUCCEEDED)
+    assert "ended: 1 succeeded" in taskerman("status", "t-1").out
+    assert taskerman("explain", "t-1").out.startswith("t-1 on demo:web: ended.")
+
+
+def test_nodes_with_one_answer_share_a_line(taskerman: CommandLine) -> None:
+    """Of two hundred that wait in a line nobody reads two hundred sentences."""
+    taskerman.fleet.send()
+    taskerman.fleet.join("t-1", "i-1", "i-2", "i-3")
+    said = taskerman("explain", "t-1").out
+    assert "i-2 i-3" in said
+    assert "i-4 i-5 i-6" in said
+
+
+def test_a_time_is_told_with_how_long_it_is_until_then(taskerman: CommandLine) -> None:
+    taskerman.fleet.send()
+    taskerman("hold", "everything", "--why", "drill", "--for", "2h")
+    assert re.search(
+        r"everything, by ada@laptop: drill\. Until \S+Z?( \S+Z)?, in 2h00m\.", taskerman("explain", "t-1").out
+    )
+
+
+def test_help_cuts_no_sentence(taskerman: CommandLine) -> None:
+    """Each verb's first sentence fits on its line."""
+    for verb in ("--help", "slots", "scopes", "breaker", "dlq", "history", "keys"):
+        lines = taskerman(verb, *(() if verb == "--help" else ("--help",))).out.splitlines()[1:]
+        assert not [line for line in lines if line.endswith("...")], verb

@@ -244,3 +244,57 @@ def test_what_waits_for_a_named_scope_is_told_where_to_look(fleet: Fleet) -> Non
     assert seen.next == ("taskerman scopes list",)
     (scope,) = control.list_scopes(fleet.desk)
     assert [lane.task_id for lane in scope.waiting] == ["t-2"]
+
+
+# --- one sentence each --------------------------------------------------------------------------------------
+
+
+def test_a_reason_that_came_with_a_traceback_is_one_line(fleet: Fleet) -> None:
+    """While it is tried again, and when it ended so; the whole of it stands in the dead letter."""
+    wrote = "the action ended with error: CommandFailed: exit 1\nTraceback (most recent call last):\n  File ..."
+    fleet.send()
+    fleet.do("t-1", "i-1", Outcome.FAILED, wrote)
+    (waits,) = control.explain(fleet.desk, "t-1", "i-1").nodes
+    assert waits.text == "It tries again later: the action ended with error: CommandFailed: exit 1."
+    fleet.clock.advance(timedelta(hours=1))
+    fleet.do("t-1", "i-1", Outcome.FAILED, wrote, retry=False)
+    (ended,) = control.explain(fleet.desk, "t-1", "i-1").nodes
+    assert ended.text == "Ended failed: the action ended with error: CommandFailed: exit 1."
+    assert "Traceback" in control.show_letter(fleet.desk, "t-1", "i-1").letter.reason
+
+
+def test_several_holds_are_all_named_and_end_with_the_last(fleet: Fleet) -> None:
+    fleet.send()
+    first = control.hold(fleet.desk, "owner:gsi", "quarter end", lasts=timedelta(hours=1)).hold
+    last = control.hold(fleet.desk, "*", "fire drill", lasts=timedelta(hours=2)).hold
+    (said,) = control.explain(fleet.desk, "t-1", "i-1").nodes
+    assert f"So does {last.id} on everything." in said.text
+    assert said.until == last.until
+    assert control.explain(fleet.desk, "t-1", "i-1").next[:2] == tuple(
+        f"taskerman unhold {one.id}" for one in (first, last)
+    )
+    fleet.clock.advance(timedelta(hours=3))
+    (said,) = control.explain(fleet.desk, "t-1", "i-1").nodes
+    assert "stands until a janitor lifts it" in said.text
+
+
+def test_a_cancelled_node_that_still_acts_is_said_to_act(fleet: Fleet) -> None:
+    fleet.send()
+    attempt = fleet.take("t-1", "i-1")
+    control.cancel(fleet.desk, "t-1", "wrong cluster")
+    (said,) = control.explain(fleet.desk, "t-1", "i-1").nodes
+    assert said.text.startswith(f"i-1 still acts: attempt {attempt.id}.")
+
+
+def test_a_node_that_was_asked_to_stop_is_said_to_be(fleet: Fleet) -> None:
+    fleet.send()
+    fleet.take("t-1", "i-1")
+    control.release(fleet.desk, "i-1", "let go")
+    (said,) = control.explain(fleet.desk, "t-1", "i-1").nodes
+    assert said.text.endswith("It was asked to stop.")
+
+
+def test_resume_names_the_slots_that_stop_the_task_all_the_same(fleet: Fleet) -> None:
+    fleet.send()
+    fleet.do("t-1", "i-1", Outcome.UNSAFE, "port closed")
+    assert control.resume(fleet.desk, "t-1").kept == ("i-1",)
