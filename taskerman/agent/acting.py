@@ -247,7 +247,7 @@ class Acting:
             return
         if performance.phase is Phase.PRE_CHECK and performance.ending is None:
             performance.tell(RevokeAsked("the agent is stopping"))
-            if performance.ending is not None:
+            if performance.ending is not None and performance.ending.outcome is Outcome.CANCELLED:
                 performance.ending = Ending(Outcome.DEFERRED, "the agent was stopped before the action began")
         if performance.ending is None:
             performance.let_go()

@@ -18,6 +18,7 @@ from taskerman.policy.signals import Adopted, Situation
 __all__ = ["adopt", "situation"]
 
 _ADOPTIONS = 3
+_EMPTY_WITHIN_S = 5.0
 
 
 def situation(  # noqa: PLR0911  one return a situation
@@ -76,6 +77,9 @@ def adopt(kit: Kit, performance: Performance, found: Adopted, journal: Journal) 
         performance.tell(Adopted(Situation.CHILD_LIVES, found.now))
         performance.tell(result_signal(result, found.now, child_gone=True))
         return
+    if found.situation is Situation.NOT_BEGUN:
+        # An earlier child of the attempt that hangs would, when it goes on, end everybody in the group they share.
+        kit.isolation.empty(attempt, _EMPTY_WITHIN_S)
     if found.situation is Situation.CHILD_LIVES:
         assert journal.attempt is not None
         performance.watch_over(journal.attempt)

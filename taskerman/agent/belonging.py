@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from taskerman.agent.journal import Journal
+from taskerman.agent.journal import Journal, JournalledAttempt
 from taskerman.agent.killing import kill_attempt
 from taskerman.agent.machine import boot_id, boottime, process_start
 from taskerman.child import ABORT_SECONDS
 from taskerman.coordination.belonging import Unrecorded
 from taskerman.errors import InstallationRefused
 from taskerman.model.attempt import Phase
-from taskerman.model.ids import ClusterName, attempt_takes
+from taskerman.model.ids import AttemptId, ClusterName, attempt_takes
 from taskerman.model.outcome import Outcome
 from taskerman.policy.belonging import Known
 
-__all__ = ["known", "nothing_runs_on", "unrecorded"]
+__all__ = ["end_forgotten", "known", "nothing_runs_on", "unrecorded"]
 
 _KILL_S = 10.0
 _KEPT = (Outcome.UNSAFE, Outcome.LOST)
@@ -49,7 +49,23 @@ def nothing_runs_on(journal: Journal, boot_id_path: str) -> None:
             f"The action of {attempt.id} still runs here, and ZooKeeper does not know of it.",
             next_step="When it has ended this node goes on by itself.",
         )
-    if not kill_attempt(attempt.id, attempt.pid, attempt.pid_start, _KILL_S):
+    _kill(attempt)
+
+
+def end_forgotten(journal: Journal, recorded: AttemptId | None, boot_id_path: str) -> None:
+    """Make sure that the journalled attempt has no process, unless it is the one that is `recorded` of the node.
+
+    Its end was recorded without this node: a person said that the node was off, and it was only cut off. Raises
+    `InstallationRefused` when it cannot be stopped: nothing else may start on this node. Look again.
+    """
+    attempt = journal.attempt
+    if attempt is None or attempt.id == recorded or not attempt.pid or attempt.boot_id != boot_id(boot_id_path):
+        return
+    _kill(attempt)
+
+
+def _kill(attempt: JournalledAttempt) -> None:
+    if not kill_attempt(attempt.id, attempt.pid, attempt.pid_start, _KILL_S, attempt.cgroup):
         raise InstallationRefused(
             f"The action of {attempt.id} cannot be stopped, and ZooKeeper does not know of it.",
             next_step="Look at its processes on this node.",

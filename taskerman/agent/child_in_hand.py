@@ -34,9 +34,9 @@ class NotStarted(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ChildReport:
-    """A report, and of which child it is: those of earlier ones are not listened to."""
+    """A report, and of which child it is: those of earlier ones, also of other attempts, are not listened to."""
 
-    child: int
+    child: object
     report: Report
 
 
@@ -52,11 +52,11 @@ class ChildInHand:
         self._post = post
         self._early = early
         self._child: process.ChildProcess | process.AdoptedChild | None = None
-        self._number = 0
+        self._listened_to = object()
 
     def is_of(self, heard: ChildReport) -> bool:
         """Whether it is this child that reports, and not one before it."""
-        return heard.child == self._number
+        return heard.child is self._listened_to
 
     @property
     def started(self) -> process.ChildProcess:
@@ -94,11 +94,11 @@ class ChildInHand:
         return isinstance(child, process.AdoptedChild)
 
     def _reporting(self) -> Callable[[Report], None]:
-        self._number += 1
-        number = self._number
+        """For a new child. Counted would not do: the last word of another attempt's may still lie in the inbox."""
+        child = self._listened_to = object()
 
         def report(said: Report) -> None:
-            self._post(ChildReport(number, said))
+            self._post(ChildReport(child, said))
 
         return report
 
@@ -143,8 +143,15 @@ class ChildInHand:
 
     def let_go(self) -> None:
         """Leave it to itself, as this agent's death would: an action goes on, anything else ends."""
+        self._dismiss_early()
         if isinstance(self._child, process.ChildProcess):
             self._child.close()
+
+    def _dismiss_early(self) -> None:
+        """One that was to be the child, and nothing was begun."""
+        early, self._early = self._early, None
+        if early is not None:
+            early.dismiss()
 
     def kill_all(self) -> bool:
         """Kill it, or what the journal says of one that nobody watches; True only if nothing is left."""
@@ -161,9 +168,7 @@ class ChildInHand:
     def end(self) -> bool:
         """Let it end, or else kill it; True only if nothing is left: what has ended acts no more when its slot is
         freed."""
-        early, self._early = self._early, None
-        if early is not None:  # it was to be the child, and nothing was begun
-            early.dismiss()
+        self._dismiss_early()
         child, self._child = self._child, None
         if isinstance(child, process.ChildProcess):
             child.ask(Exit())

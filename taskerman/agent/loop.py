@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from taskerman.agent.acting import Acting
+from taskerman.agent.belonging import end_forgotten
 from taskerman.agent.child_in_hand import ChildReport
 from taskerman.agent.considering import Considering
 from taskerman.agent.early import Early
@@ -283,6 +284,9 @@ class Agent:
 
     def _open(self) -> Session:
         session, started = self._sessions.open()
+        if not self._started:
+            recorded = None if started.attempt is None else started.attempt.id
+            end_forgotten(self._kit.journal.now, recorded, self._kit.profile.boot_id_path)
         first, self._started = not self._started, True
         self._refused = ""
         if started.attempt is not None and self._acting.performance is None:

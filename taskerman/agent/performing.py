@@ -20,7 +20,7 @@ from taskerman.agent.hearing import result_signal, signal_of
 from taskerman.agent.journal import JournalledAttempt
 from taskerman.agent.kit import Kit
 from taskerman.agent.machine import boot_id, boottime
-from taskerman.child import ABORT_SECONDS
+from taskerman.child import ABORT_SECONDS, IMPORT_SECONDS
 from taskerman.child.action import TOO_LONG
 from taskerman.child.limits import kind_of
 from taskerman.model.attempt import Phase, Result
@@ -29,10 +29,12 @@ from taskerman.policy import windows
 from taskerman.policy.conclusion import Ending
 from taskerman.policy.lifecycle import AttemptState, Limits, step
 from taskerman.policy.signals import (
+    ActionEnded,
     ActionLost,
     Ask,
     AskAbort,
     CheckFailed,
+    CheckGiven,
     ChildFailed,
     Command,
     Fence,
@@ -40,6 +42,7 @@ from taskerman.policy.signals import (
     Go,
     KillAll,
     KilledAll,
+    Question,
     RecordBegin,
     RecordPhase,
     Signal,
@@ -50,8 +53,11 @@ from taskerman.policy.signals import (
 
 __all__ = ["Performance"]
 
+CHECK_TIMEOUT_S = CHECK_TIMEOUT.total_seconds()
 _OVERDUE_S = 15.0
 """So long after its last deadline a child that reports nothing is taken for hung: a stopped keeper keeps nothing."""
+_LAST_WORD_S = 2.0
+"""So long after that what it reported may still arrive: this process may have been the one that was stopped."""
 
 
 class Performance:
@@ -78,6 +84,8 @@ class Performance:
         self._child = ChildInHand(assigned, kit, post, early)
         self._look_at: float | None = None
         self._overdue_at: float | None = None
+        self._last_word = False
+        self._asked: Question | None = None
         self._timeouts = params.timeout_args
         self._state = AttemptState(
             Limits(
@@ -157,12 +165,36 @@ class Performance:
         """Wake what waits for the time, and give up what should have ended long ago."""
         now = self._clock.monotonic()
         if self._overdue_at is not None and now >= self._overdue_at:
-            self._overdue_at = None
-            self._kit.say("child_overdue", "error", **self._kit.ids(self.assigned.attempt), phase=self.phase.value)
-            self.tell(ActionLost(now))
+            if self._last_word:
+                self._give_up(now)
+            else:
+                self._overdue_at, self._last_word = now + _LAST_WORD_S, True
         if self._look_at is not None and now >= self._look_at:
             self._look_at = None
             self.tell(Tick(now))
+
+    def _give_up(self, now: float) -> None:
+        """The child is silent beyond every deadline. What it has written counts; what it has not is asked anew."""
+        self._overdue_at = None
+        self._kit.say("child_overdue", "error", **self._kit.ids(self.assigned.attempt), phase=self.phase.value)
+        if self.phase is Phase.PRE_CHECK:
+            self.tell(CheckFailed("its process hangs", now))  # which ends the attempt, and the child with it
+            return
+        attempt = self.assigned.attempt.id
+        result = read_result(directory_of(self._kit, attempt), attempt) if self.phase is Phase.EXECUTE_ACTION else None
+        if result is None and self._asked is None:
+            self.tell(ActionLost(now))
+            return
+        stopped = self._child.kill_all()
+        if result is not None:
+            self.say_limits(result)
+            self.tell(replace(result_signal(result, now, child_gone=True), stopped=stopped))
+        elif stopped:
+            self.tell(CheckFailed("its process hung and was killed", now))
+        elif self.phase is Phase.POST_CHECK:
+            self.tell(CheckGiven("refuse", now, reason="its process hangs and could not be stopped"))
+        else:
+            self.tell(ActionEnded(ok=False, now=now, why="recover hangs", stopped=False))
 
     def watch_over(self, journalled: JournalledAttempt) -> None:
         """Adopt the living child of an earlier agent; `ChildGone` will tell of its end."""
@@ -185,7 +217,7 @@ class Performance:
             case StartChild():
                 self._child.start()
             case Ask():
-                self._child.ask(command.question)
+                self._ask(command.question)
             case Fence():
                 self._fence()
                 if command.begins:
@@ -242,6 +274,11 @@ class Performance:
         if journalled is not None:
             self._kit.note_down(attempt=journalled.model_copy(update={"phase": phase}))
 
+    def _ask(self, question: Question) -> None:
+        self._child.ask(question)
+        self._asked = question
+        self._expect_within(IMPORT_SECONDS + CHECK_TIMEOUT_S)
+
     def _go(self) -> None:
         journalled = self._journal.now.attempt
         assert journalled is not None
@@ -250,8 +287,11 @@ class Performance:
         self._expect_end_by(journalled.deadline_boottime)
 
     def _expect_end_by(self, deadline_boottime: float) -> None:
-        left = deadline_boottime + ABORT_SECONDS + _OVERDUE_S - boottime()
-        self._overdue_at = self._clock.monotonic() + left
+        self._asked = None
+        self._expect_within(deadline_boottime + ABORT_SECONDS - boottime())
+
+    def _expect_within(self, seconds: float) -> None:
+        self._overdue_at, self._last_word = self._clock.monotonic() + seconds + _OVERDUE_S, False
 
     def _finish(self, ending: Ending) -> None:
         """The child goes first: what has ended acts no more when its slot is freed."""

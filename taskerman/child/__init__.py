@@ -12,10 +12,13 @@ from __future__ import annotations
 
 import signal
 
-__all__ = ["ABORT_SECONDS", "ABORT_SIGNAL"]
+__all__ = ["ABORT_SECONDS", "ABORT_SIGNAL", "IMPORT_SECONDS"]
 
 ABORT_SECONDS = 30.0
 """How long a runner's `abort()` may take in a fresh process, after its action had to be killed."""
+
+IMPORT_SECONDS = 60.0
+"""How long it may take to import a runner, before a hook is asked."""
 
 ABORT_SIGNAL = signal.SIGUSR1
 """Tells the keeper what the command "abort" does: an agent that adopted a child has no pipe to it."""

@@ -23,7 +23,7 @@ import select
 import signal
 from collections import deque
 
-from taskerman.child import ABORT_SECONDS, ABORT_SIGNAL
+from taskerman.child import ABORT_SECONDS, ABORT_SIGNAL, IMPORT_SECONDS
 from taskerman.child.action import ABORTED, TOO_LONG, Action
 from taskerman.child.cgroup import Cgroup
 from taskerman.child.clocks import boottime, wall_clock
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 __all__ = ["Keeper"]
 
 ACTION = "execute_action"
-IMPORT_SECONDS = 60.0
 LONGEST_POLL_SECONDS = 5.0
 """A poll does not notice that the machine was suspended, so look at the clock at least this often."""
 

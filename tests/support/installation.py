@@ -306,7 +306,8 @@ class Installation:
         while not condition():
             assert time.monotonic() < deadline, f"not within {seconds} s: {what}; {self.story()}"
             for member in self.members.values():
-                assert not member.errors, member.errors[0]
+                # One that was to die may have died since the condition was asked: the next asking tells.
+                assert member.life.dead or not member.errors, repr(member.errors[0])
             time.sleep(0.01)
 
     def outcomes(self, task: str) -> dict[str, str]:
