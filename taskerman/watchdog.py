@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -70,12 +71,17 @@ def watched(
 def end_process(event: Event, emit: Listener) -> None:
     """Say it, show where every thread stands, and end, without any clean-up: it could hang as well.
 
-    Even when nobody reads what we say: after some seconds the process ends in mid-sentence.
+    Even when nobody reads what we say: after some seconds the process ends in mid-sentence; by SIGALRM, which is the
+    kernel's, when not even the stacks can be written, because standard error is a pipe that is full.
     """
-    faulthandler.dump_traceback_later(_TELL_WITHIN_S, exit=True)
-    emit(event)
-    faulthandler.dump_traceback(file=sys.__stderr__ or 2, all_threads=True)
-    os._exit(EXIT_CODE)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 2 * _TELL_WITHIN_S)
+        errors = sys.__stderr__ or 2
+        faulthandler.dump_traceback_later(_TELL_WITHIN_S, exit=True, file=errors)
+        emit(event)
+        faulthandler.dump_traceback(file=errors, all_threads=True)
+    finally:
+        os._exit(EXIT_CODE)
 
 
 def _watch(

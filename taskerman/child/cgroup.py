@@ -95,8 +95,11 @@ class Cgroup:
     def kill(self, give_up_at: float) -> bool:
         """Kill all of it, the keeper too; True only if nobody is left. `give_up_at`: on `time.monotonic`.
 
-        Idempotent. A group that is not there any more is empty: one with members cannot be removed.
+        Idempotent. A group that is not there any more is empty: one with members cannot be removed. Where the whole
+        hierarchy is not there (it is not mounted here any more), nobody can say.
         """
+        if not os.path.isdir(os.path.dirname(self.directories[0])):
+            return False
         pause = 0.001
         while True:
             try:

@@ -44,7 +44,12 @@ class Hand:
         commands, self._commands = os.pipe()
         self.reports, reports = os.pipe()
         keeper = os.getpid()
-        self.pid = os.fork()
+        try:
+            self.pid = os.fork()
+        except OSError:
+            for end in (commands, self._commands, self.reports, reports):
+                os.close(end)
+            raise
         if self.pid == 0:
             _become_worker(spec, saved, output, commands, reports, keeper)
         os.close(commands)

@@ -175,8 +175,12 @@ class Keeper:
     # --- hooks -------------------------------------------------------------------------------------------
 
     def _fork(self, until: float) -> None:
-        self.hand = Hand(self.spec, self.saved, self.output.write_end)
-        self.phase, self.until = "import", until
+        try:
+            self.hand = Hand(self.spec, self.saved, self.output.write_end)
+        except OSError as error:  # the machine has no process to spare: that must not cost the action its result
+            self._on_unusable("init", f"no process can be had: {error}")
+        else:
+            self.phase, self.until = "import", until
 
     def _begin(self, command: dict[str, Any]) -> None:
         hook = command["do"]

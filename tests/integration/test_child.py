@@ -27,7 +27,7 @@ from taskerman.agent.child_talk import (
     TimedOut,
 )
 from taskerman.runner import Go, Recovered, Wait
-from tests.support.children import MINUTE, Starting, alive, begin, go, mark, of_the_session
+from tests.support.children import ATTEMPT, MINUTE, Starting, alive, begin, go, mark, of_the_session
 from tests.support.waiting import until
 
 __all__ = ["begin"]
@@ -45,7 +45,7 @@ def test_an_attempt_goes_through_its_hooks_and_leaves_nothing(begin: Starting, t
     assert (result.status, result.error, result.exit) == ("ok", "", None)
     assert result.saved == {"from_pre_check": 1, "from_action": {"seen": 1}}
     assert result.max_rss_bytes > 1_000_000
-    assert result == read_result(watched.directory, "t-1.n-1.1")
+    assert result == read_result(watched.directory, ATTEMPT)
     watched.child.ask(PostCheck(MINUTE))
     watched.child.ask(Recover(MINUTE))
     assert watched.expect(RecoveredAs).answer is Recovered.DONE
@@ -300,13 +300,13 @@ def test_a_new_action_begins_without_the_result_of_an_older_one(begin: Starting,
     (tmp_path / "enough").touch()
     watched.child.ask(go())
     assert watched.ended().result.status == "ok"
-    assert read_result(watched.directory, "t-1.n-1.1")
+    assert read_result(watched.directory, ATTEMPT)
     (tmp_path / "enough").unlink()
     watched.child.ask(go())
-    until(lambda: read_result(watched.directory, "t-1.n-1.1") is None, "the old result is gone")
+    until(lambda: read_result(watched.directory, ATTEMPT) is None, "the old result is gone")
     (tmp_path / "enough").touch()
     until(lambda: len([r for r in watched.reports if isinstance(r, Ended)]) == 2, "the second result")
-    assert read_result(watched.directory, "t-1.n-1.1")
+    assert read_result(watched.directory, ATTEMPT)
 
 
 def test_saved_values_are_there_again_for_the_next_child_of_the_attempt(begin: Starting) -> None:
@@ -349,7 +349,7 @@ def test_commands_see_the_marker_and_come_back_with_exit_and_output(begin: Start
     watched.child.ask(go())
     result = watched.ended().result
     assert result.status == "ok", result.error
-    assert "marker=t-1.n-1.1 extra=yes" in watched.log()
+    assert f"marker={ATTEMPT} extra=yes" in watched.log()
     assert (result.saved["exit"], result.saved["output"]) == (4, "out\nerr")
     assert result.saved["slow"] == "took longer than 1 s and was ended"
     assert not alive(str(result.saved["slow_pid"]))

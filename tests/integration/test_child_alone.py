@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,12 +18,10 @@ from taskerman.agent.child_talk import Checked, ChildGone, Ended, Exit, PostChec
 from taskerman.agent.killing import kill_attempt
 from taskerman.agent.machine import process_start
 from taskerman.agent.process import AdoptedChild
-from tests.support.children import MINUTE, Starting, alive, begin, go, mark, of_the_session
+from tests.support.children import ATTEMPT, MINUTE, Starting, alive, begin, go, mark, of_the_session
 from tests.support.waiting import until
 
 __all__ = ["begin"]
-
-ATTEMPT = "t-1.n-1.1"
 
 AGENT = """
 import json, sys, time
@@ -32,7 +31,7 @@ from taskerman.agent.process import start
 from tests.support.children import go, spec_for
 
 folder = Path(sys.argv[1])
-child = start(spec_for("Slow", folder), folder / "attempt", lambda report: None)
+child = start(spec_for("Slow", folder, sys.argv[3]), folder / "attempt", lambda report: None)
 child.ask(go(hard=float(sys.argv[2])))
 (folder / "child.tmp").write_text(json.dumps([child.pid, child.pid_start]))
 (folder / "child.tmp").rename(folder / "child")
@@ -73,7 +72,9 @@ def test_after_its_result_the_child_ends_with_its_agent(begin: Starting) -> None
 
 
 def test_after_go_the_action_goes_on_when_its_agent_is_killed_and_leaves_its_result(tmp_path: Path) -> None:
-    with subprocess.Popen([sys.executable, "-c", AGENT, str(tmp_path), "60"], stderr=subprocess.DEVNULL) as agent:
+    with subprocess.Popen(
+        [sys.executable, "-c", AGENT, str(tmp_path), "60", ATTEMPT], stderr=subprocess.DEVNULL
+    ) as agent:
         pid, pid_start = json.loads(mark(tmp_path, "child"))
         mark(tmp_path, "acting")
         agent.kill()
@@ -92,7 +93,9 @@ def test_after_go_the_action_goes_on_when_its_agent_is_killed_and_leaves_its_res
 
 
 def test_after_go_the_hard_deadline_holds_without_an_agent(tmp_path: Path) -> None:
-    with subprocess.Popen([sys.executable, "-c", AGENT, str(tmp_path), "3"], stderr=subprocess.DEVNULL) as agent:
+    with subprocess.Popen(
+        [sys.executable, "-c", AGENT, str(tmp_path), "3", ATTEMPT], stderr=subprocess.DEVNULL
+    ) as agent:
         pid, pid_start = json.loads(mark(tmp_path, "child"))
         mark(tmp_path, "acting")
         agent.kill()
@@ -190,7 +193,7 @@ def test_killing_an_attempt_kills_a_living_keeper_and_all_its_kin_but_no_other_a
     begin: Starting, tmp_path: Path
 ) -> None:
     (tmp_path / "other").mkdir()
-    other = begin("Stubborn", "other-attempt", attempt="t-1.n-1.11", settings={"folder": str(tmp_path / "other")})
+    other = begin("Stubborn", "other-attempt", attempt=f"{ATTEMPT}1", settings={"folder": str(tmp_path / "other")})
     other.child.ask(go())
     watched = begin("Stubborn")
     watched.child.ask(go())
@@ -249,3 +252,38 @@ def test_what_cannot_be_told_from_a_strangers_process_is_not_killed_but_said(beg
         os.kill(int(apart), signal.SIGKILL)
     until(lambda: not alive(in_session), "it is gone")
     assert kill_attempt(ATTEMPT, watched.child.pid, watched.child.pid_start, 5)
+
+
+@pytest.mark.parametrize(("fails_at", "status"), [(1, "error"), (2, "killed")])
+def test_a_machine_without_a_process_to_spare_does_not_cost_the_action_its_result(
+    begin: Starting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails_at: int, status: str
+) -> None:
+    """For the runner itself, or for its abort() after the action was killed."""
+    (tmp_path / "scarce.py").write_text(
+        "import errno, os\n"
+        "from taskerman.child import hand\n"
+        "class Scarce:\n"
+        "    forks = 0\n"
+        "    def __getattr__(self, name): return getattr(os, name)\n"
+        "    def fork(self):\n"
+        "        Scarce.forks += 1\n"
+        f"        if Scarce.forks >= {fails_at}: raise BlockingIOError(errno.EAGAIN, 'no process')\n"
+        "        return os.fork()\n"
+        "hand.os = Scarce()\n"
+        "from taskerman.child.__main__ import main\n"
+        "import sys\n"
+        "os._exit(main(sys.argv[1:]) if __name__ == '__main__' else 0)\n"
+    )
+    real = subprocess.Popen
+
+    def scarce(arguments: list[str], **more: Any) -> Any:
+        changed = [str(tmp_path / "scarce.py"), *arguments[4:]] if "taskerman.child" in arguments else arguments[1:]
+        return real([arguments[0], *changed], **more)
+
+    monkeypatch.setattr("taskerman.agent.process.subprocess.Popen", scarce)
+    watched = begin("Dying", settings={"in": "execute_action"})
+    watched.child.ask(go())
+    ended = watched.ended()
+    assert ended.result.status == status
+    assert "no process" in (ended.result.error or "")
+    assert read_result(watched.directory, ATTEMPT) == ended.result

@@ -23,12 +23,11 @@ from taskerman.child.kin import process_start
 from taskerman.model.attempt import Result
 from taskerman.policy.bounds import Bounds
 from tests.support.cgroups import isolation
-from tests.support.children import MINUTE, Watched, alive, go, mark, spec_for, watched_child
+from tests.support.children import ATTEMPT, MINUTE, Watched, alive, go, mark, spec_for, watched_child
 from tests.support.waiting import until
 
 __all__ = ["isolation"]
 
-ATTEMPT = "t-1.n-1.1"
 RUNNERS = "tests.integration.wild_runners"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
@@ -20,6 +21,7 @@ from taskerman.child.kin import process_start
 from tests.support.waiting import until
 
 __all__ = [
+    "ATTEMPT",
     "MINUTE",
     "Starting",
     "Watched",
@@ -36,9 +38,11 @@ R = TypeVar("R", bound=Report)
 
 MINUTE = timedelta(minutes=1)
 RUNNERS = "tests.integration.child_runners"
+ATTEMPT = f"t-{uuid.uuid4().hex[:8]}.n-1.1"
+"""Of these tests alone: attempts are told apart by it on the whole machine, where others may run the same tests."""
 
 
-def spec_for(runner: str, folder: Path, attempt: str = "t-1.n-1.1", **changes: Any) -> ChildSpec:
+def spec_for(runner: str, folder: Path, attempt: str = ATTEMPT, **changes: Any) -> ChildSpec:
     """A spec for one of the runners of the tests, or for `module:Class`."""
     settings = {"folder": str(folder), **changes.pop("settings", {})}
     fields: dict[str, Any] = {

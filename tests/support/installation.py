@@ -267,6 +267,9 @@ class Installation:
         self.tree.close()
         for process in self.left():  # of agents that a test has killed
             os.kill(process, signal.SIGKILL)
+        for thread in threading.enumerate():  # else a child may outlast the tests, and who has to bury it
+            if thread.name.startswith(("child ", "adopted ")):
+                thread.join(20)
         if errors:
             raise errors[0]
 
@@ -356,7 +359,8 @@ class Installation:
 
     def log(self) -> list[dict[str, Any]]:
         path = self.folder / "log.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        whole, _, _ = path.read_text().rpartition("\n") if path.exists() else ("", "", "")
+        return [json.loads(line) for line in whole.splitlines()]  # a line that crosses a page may be seen half
 
     def acted(self) -> list[str]:
         return [line["node"] for line in self.log() if line["what"] == "begin"]

@@ -106,6 +106,11 @@ def test_a_group_whose_members_cannot_be_read_is_not_called_empty(tmp_path: Path
     assert not group.kill(time.monotonic())
 
 
+def test_a_group_of_a_hierarchy_that_is_not_mounted_any_more_is_not_called_empty(tmp_path: Path) -> None:
+    assert not Cgroup([str(tmp_path / "unmounted" / "g")]).kill(time.monotonic())
+    assert Cgroup([str(tmp_path / "removed")]).kill(time.monotonic())
+
+
 def test_separate_hierarchies_are_used_for_what_they_bind(tmp_path: Path) -> None:
     found = detect(
         "/taskerman", UUID, mounts=mounts(tmp_path, blkio="blkio", memory="memory", cpu="cpu,cpuacct", pids="pids")

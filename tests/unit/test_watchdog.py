@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from datetime import timedelta
 
 from taskerman.model.event import Event
@@ -133,3 +136,42 @@ def test_a_process_that_cannot_even_say_so_ends_all_the_same() -> None:
 """)
     assert done.returncode == EXIT_CODE
     assert "ended by itself" not in done.stdout
+
+
+HUNG = """
+import threading
+from datetime import timedelta
+import taskerman.watchdog as watchdog
+watchdog._TELL_WITHIN_S = 0.3
+from taskerman.telemetry.telling import telling
+with telling("agent", form="json", level="info", watchdog=timedelta(seconds=0.5)) as told:
+    told.pulse.beat()
+    threading.Event().wait()
+"""
+
+
+def test_a_hung_loop_ends_although_its_log_is_a_pipe_that_is_full() -> None:
+    """What reads our log hangs as well: nothing that we write, and no stack, may keep the process from its end."""
+    read, write = os.pipe()
+    try:
+        os.set_blocking(write, False)
+        with suppress(BlockingIOError):
+            while True:
+                os.write(write, bytes(4096))
+        os.set_blocking(write, True)
+        with subprocess.Popen([sys.executable, "-c", HUNG], stderr=write) as hung:
+            try:
+                assert hung.wait(20) in (EXIT_CODE, -signal.SIGALRM)
+            finally:
+                hung.kill()
+    finally:
+        os.close(read)
+        os.close(write)
+
+
+def test_a_hung_loop_ends_although_there_is_no_standard_error() -> None:
+    with subprocess.Popen(["sh", "-c", 'exec "$0" -c "$1" 2>&-', sys.executable, HUNG]) as hung:
+        try:
+            assert hung.wait(20) == EXIT_CODE
+        finally:
+            hung.kill()
