@@ -160,7 +160,7 @@ class ClusterEmpty(DocumentError):
 
 
 class NodeUnknown(DocumentError):
-    """A node that the document names is neither discovered nor ever registered."""
+    """A node that the document names is neither discovered nor ever registered, or is of another cluster."""
 
     code = "E-NODE-UNKNOWN"
 

@@ -285,6 +285,7 @@ class Router:
             digest,
             discovered,
             registered=self._moves.registered(strangers) if strangers else (),
+            elsewhere=discovery.known(strangers) if strangers else (),
             sent_at=sent_at,
             now=now,
         )

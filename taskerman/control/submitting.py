@@ -153,8 +153,16 @@ def _judge(desk: Desk, prepared: Prepared) -> tuple[Plan, int]:
     discovered = discovery.nodes(document.cluster_name)
     strangers = set(document.nodes) - {node.id for node in discovered}
     registered = desk.router_moves().registered(strangers) if strangers else ()
+    elsewhere = discovery.known(strangers) if strangers else ()
     plan = make_plan(
-        document, prepared.received, prepared.hash, discovered, registered=registered, sent_at=now, now=now
+        document,
+        prepared.received,
+        prepared.hash,
+        discovered,
+        registered=registered,
+        elsewhere=elsewhere,
+        sent_at=now,
+        now=now,
     )
     return plan, len(discovered)
 

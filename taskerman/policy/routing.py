@@ -26,14 +26,27 @@ def deadline(task: TaskDocument, sent_at: datetime) -> datetime:
     return task.not_after or sent_at + NOT_AFTER
 
 
-def choose(task: TaskDocument, discovered: Sequence[Node], *, registered: Collection[str] = ()) -> list[Node]:
+def choose(
+    task: TaskDocument,
+    discovered: Sequence[Node],
+    *,
+    registered: Collection[str] = (),
+    elsewhere: Sequence[Node] = (),
+) -> list[Node]:
     """The nodes of the task in the order of their ranks: by (AZ, id), so that one AZ is done before the next.
 
     `discovered`: the running nodes of its cluster. `registered`: ids of `task.nodes` whose agents have ever
-    registered. With `nodes` in the document those are taken, in the same order, and each must be known.
+    registered. `elsewhere`: what discovery knows of those that are not of its cluster; without clusters it cannot tell.
+    With `nodes` in the document those are taken, in the same order, and each must be known, and of no other cluster.
     Raises `ClusterEmpty`, `NodeUnknown`.
     """
     if task.nodes:
+        for node in elsewhere:
+            if node.id in task.nodes and node.clusters and task.cluster_name not in node.clusters:
+                raise NodeUnknown(
+                    f"nodes names {node.id}, which is of {', '.join(node.clusters)} and not of {task.cluster_name}.",
+                    next_step="Name its own cluster, or the right nodes; or correct its tag.",
+                )
         by_id = {node.id: node for node in discovered}
         unknown = [n for n in task.nodes if n not in by_id and n not in registered]
         if unknown:
@@ -60,6 +73,7 @@ def make_plan(
     discovered: Sequence[Node],
     *,
     registered: Collection[str] = (),
+    elsewhere: Sequence[Node] = (),
     sent_at: datetime,
     now: datetime,
 ) -> Plan:
@@ -72,7 +86,7 @@ def make_plan(
     """
     not_after = deadline(task, sent_at)
     _refuse_what_never_opens(task.taskerman_params.window_args, now, not_after)
-    nodes = choose(task, discovered, registered=registered)
+    nodes = choose(task, discovered, registered=registered, elsewhere=elsewhere)
     known = {node.id for node in discovered}
     size = None if task.nodes else len(known)
     concurrency = task.taskerman_params.lease_args.concurrency

@@ -53,6 +53,7 @@ CASES = (
     Bad("submit --task-id ../../control", 2, "E-DOC-ID", ("task_id", "../../control", "schema task"), FLAGS),
     Bad("submit --node ../x", 2, "E-DOC-ID", ("nodes.0", "../x"), FLAGS),
     Bad("submit --node i-404", 2, "E-NODE-UNKNOWN", ("i-404",), FLAGS),
+    Bad("submit --node s-2", 2, "E-NODE-UNKNOWN", ("s-2", "demo:shop", "not of demo:web"), FLAGS),
     Bad("submit --action demo_task:restart --cluster web", 2, "E-DOC-ID", ("cluster_name", "web", "<kind>:<name>")),
     Bad("submit --action demo_task:restart --cluster demo:none", 2, "E-CLUSTER-EMPTY", ("demo:none",)),
     Bad("submit --action nosuch:x --cluster demo:web", 2, "E-ACTION-UNKNOWN", ("nosuch:x", "--unchecked")),

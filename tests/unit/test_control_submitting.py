@@ -26,6 +26,7 @@ from taskerman.errors import (
     TaskermanError,
     TaskExists,
 )
+from taskerman.model.cluster import Node
 from taskerman.model.outcome import Outcome
 from tests.support.fleet import CLUSTER, Fleet, document
 
@@ -102,6 +103,23 @@ def test_the_queue_gives_the_same_words_as_a_dead_letter(fleet: Fleet, text: str
     (letter,) = control.list_letters(fleet.desk)
     assert letter.code == caught.value.code
     assert caught.value.what.split(" (")[0] in letter.reason
+
+
+def test_a_registered_node_of_another_cluster_is_refused_by_submit_and_by_the_router(fleet: Fleet) -> None:
+    """Where discovery can tell. Else its agent is asked, which rejects what is not of its cluster."""
+    fleet.discovery.declare("demo:other", [Node(id="o-1")])
+    fleet.agent("o-1")
+    fleet.agent("i-77")
+    foreign = document("t-1", nodes=["i-1", "o-1"])
+    with pytest.raises(NodeUnknown, match="o-1, which is of demo:other and not of demo:web"):
+        submit(fleet, foreign)
+    fleet.queues.send(fleet.names.tasks, foreign)
+    fleet.route()
+    (letter,) = control.list_letters(fleet.desk)
+    assert "o-1, which is of demo:other" in letter.reason
+    submit(fleet, document("t-2", nodes=["i-1", "i-77"]))
+    fleet.route()
+    assert {node.source for node in fleet.plan("t-2").nodes} == {"ec2", "given"}
 
 
 def test_another_document_under_the_same_id_is_refused_loudly(fleet: Fleet) -> None:

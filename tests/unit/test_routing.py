@@ -65,6 +65,16 @@ def test_given_nodes_are_taken_in_the_same_order_and_each_must_be_known() -> Non
         choose(task(nodes=("n9", "n2")), NODES)
 
 
+def test_a_given_node_of_another_cluster_is_refused_where_discovery_can_tell() -> None:
+    wanted = task(nodes=("n9", "n2"))
+    other = Node(id="n9", clusters=("demo:other",))
+    with pytest.raises(NodeUnknown, match=r"n9, which is of demo:other and not of"):
+        choose(wanted, NODES, registered={"n9"}, elsewhere=[other])
+    mine = Node(id="n9", clusters=("demo:other", wanted.cluster_name))
+    for known in (mine, Node(id="n9"), Node(id="n7", clusters=("demo:other",))):
+        assert len(choose(wanted, NODES, registered={"n9"}, elsewhere=[known])) == 2
+
+
 def test_an_empty_cluster_is_an_error_and_given_nodes_need_no_discovery() -> None:
     with pytest.raises(ClusterEmpty):
         choose(task(), [])
