@@ -465,7 +465,7 @@ class World:
             try:
                 what(self.person)
             except (RefusedByState, NotFound) as error:
-                if self._audited() != before and late == len(self.server.late):
+                if self._audited() - before and late == len(self.server.late):
                     raise Violation(f"a verb was refused ({error}), and done") from error
             except CoordinationUnavailable:
                 return
@@ -485,8 +485,11 @@ class World:
         self._person_freed(node)
         self.verb(lambda person: person.node_is_off(node, "the fuse blew"))
 
-    def _audited(self) -> int:
-        return len(self.server.view().children(layout.AUDIT))
+    def _audited(self) -> set[str]:
+        """What the person did; janitors lift holds, and move old entries away."""
+        view = self.server.view()
+        paths = (f"{layout.AUDIT}/{name}" for name in view.children(layout.AUDIT))
+        return {path for path in paths if b'"by":"ann"' in view.data[path]}
 
     # --- the world -----------------------------------------------------------------------------------------
 
