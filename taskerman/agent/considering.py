@@ -22,7 +22,7 @@ from taskerman.model.outcome import Outcome
 from taskerman.model.plan import Plan, Tombstone
 from taskerman.model.task import TaskState
 from taskerman.policy.admission import Reason, Waiting
-from taskerman.policy.windows import open_at
+from taskerman.policy.windows import CLOCK_TOLERANCE, open_at
 from taskerman.ports.queue import Delivery
 
 __all__ = ["Considering"]
@@ -87,6 +87,8 @@ class Considering:
                 self._wait(held, plan, standing, session.moves.patient_until(held.task))
             case Ended():
                 self._settling.settle(session, plan, standing, held, before)
+            case Over.EXPIRED if not self._by_the_tree_too(session, plan, held):
+                pass
             case Over():
                 why = "the task was cancelled" if standing is Over.CANCELLED else "not_after has passed"
                 end_waiting(session.moves, plan, standing, reason=why, now=kit.clock.now())
@@ -96,6 +98,20 @@ class Considering:
                 kit.say("assignment_left", task=held.task)
                 self._settling.drop(held, before)
         return None
+
+    def _by_the_tree_too(self, session: Session, plan: Plan, held: Held) -> bool:
+        """Whether the time of `plan` is over by ZooKeeper's clock as well: else ours has jumped, and ends nothing."""
+        kit, now = self._kit, self._kit.clock.now()
+        ahead = session.moves.ahead(now)
+        if ahead is not None and now - ahead >= plan.accepted.not_after - CLOCK_TOLERANCE:
+            return True
+        held.look_at = kit.clock.monotonic()
+        if ahead is not None:
+            off = round(ahead.total_seconds())
+            why = f"The clock of {kit.node} is {off} s ahead of ZooKeeper's: only by that has not_after passed."
+            self._say_why(plan, held, Reason.CLOCK.value, why)
+            held.look_at += LOOK_AGAIN_S * (0.75 + 0.5 * kit.throw())
+        return False
 
     def look_again_soon(self, held: Held) -> None:
         """Its take was refused, because something changed: look again, the later the oftener that was so."""

@@ -7,6 +7,7 @@ an answer is settled by writing that record once more: whatever was on its way c
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from taskerman.coordination import layout
 from taskerman.errors import Fenced, InstallationRefused
@@ -15,7 +16,7 @@ from taskerman.model.attempt import Attempt, NodeRecord
 from taskerman.model.hold import Control
 from taskerman.model.ids import AttemptId, NodeId
 from taskerman.policy.belonging import Known
-from taskerman.ports.tree import Committed, Create, Op, Record, Set, Tree, Wake
+from taskerman.ports.tree import Committed, Create, Op, Record, Set, Stat, Tree, Wake
 
 __all__ = ["Incarnation", "Started"]
 
@@ -51,6 +52,7 @@ class Incarnation:
         self.record = NodeRecord()
         self.version = -1
         self._adopting: tuple[AttemptId, int, int] | None = None
+        self._written_ms = 0
 
     def installation(self) -> Control:
         """The installation's control record. Raises `LayoutUnsupported`."""
@@ -112,9 +114,16 @@ class Incarnation:
         done = self.tree.commit([Set(layout.node(self.node), self.record.to_json(), self.version)])
         if isinstance(done, Committed):
             self.version += 1
+            (stat,) = done.results
+            assert isinstance(stat, Stat)
+            self._written_ms = stat.changed_ms
             return True
         self.refresh()
         return False
+
+    def ahead(self, now: datetime) -> timedelta | None:
+        """How far a clock that shows `now` is ahead of the tree's, which a write tells. None: look again."""
+        return now - datetime.fromtimestamp(self._written_ms / 1000, UTC) if self.fence() else None
 
     def _mine(self, found: Record | None) -> NodeRecord:
         path = layout.node(self.node)

@@ -9,7 +9,9 @@ from unittest import mock
 
 import pytest
 
+from taskerman.adapters.clock import SystemClock
 from taskerman.policy.breaker import BreakerLimits
+from taskerman.ports.tree import Set
 from tests.support.agents import fleet, outcome, quick
 from tests.support.installation import Installation
 
@@ -64,6 +66,30 @@ def test_an_action_whose_window_shut_before_it_was_confirmed_waits_for_the_next_
         assert fleet.slots() == ()
         assert outcome(fleet, task) == "succeeded"
     assert fleet.end(task)["attempts"] == 1
+
+
+class AheadClock(SystemClock):
+    """A clock that somebody has set."""
+
+    by = timedelta(0)
+
+    def now(self) -> datetime:
+        return super().now() + self.by
+
+
+def test_a_clock_that_jumped_over_the_end_of_a_task_ends_nothing(fleet: Installation) -> None:
+    """Else one wrong clock makes a dead letter of everything that its node has to do."""
+    clock = fleet.clock = AheadClock()
+    clock.by = timedelta(days=30)
+    task = fleet.submit(params=quick())
+    fleet.start_agent("i-0")
+    fleet.until(lambda: "clock" in reasons(fleet), "it doubts its clock")
+    assert not fleet.end(task)
+    clock.by = timedelta(0)
+    control = fleet.tree.get(f"/tasks/{task}/ctl")
+    assert control is not None
+    fleet.tree.commit([Set(f"/tasks/{task}/ctl", control.data, None)])  # it is woken, and looks again
+    assert outcome(fleet, task) == "succeeded"
 
 
 @pytest.fixture
