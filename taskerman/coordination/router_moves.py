@@ -17,7 +17,7 @@ from taskerman.errors import AnswerUnknown, Bug, ScopeUnknown, TaskExists
 from taskerman.model.breaker import ClusterRecord
 from taskerman.model.hold import Control
 from taskerman.model.ids import ClusterName, NodeId, TaskId
-from taskerman.model.plan import OpenTask, Plan, Refusal, Tombstone
+from taskerman.model.plan import OpenTask, Plan, Refusal, Tombstone, unpack_task
 from taskerman.model.slot import ScopeRecord
 from taskerman.model.task import TaskControl, TaskDocument, TaskState
 from taskerman.policy.guards import SizeGuard, suspicion
@@ -227,7 +227,9 @@ class RouterMoves:
                 continue
             assert not isinstance(control, Stat | Names)
             assert not isinstance(plan, Stat | Names)
-            unpacked = Plan.unpack(plan.data)
+            unpacked = unpack_task(plan.data)
+            if isinstance(unpacked, Tombstone):
+                continue  # it was closed and put away since its header was read
             if len(ends.names) < len(unpacked.nodes):
                 continue
             # In all of its clusters at once: two tasks that share several stand in the same order in each.

@@ -13,15 +13,17 @@ from taskerman.coordination import layout
 from taskerman.coordination.ending import Dice, end_attempt
 from taskerman.coordination.node_moves import Ended, Ready
 from taskerman.coordination.overdue import acting_nodes, mark_overdue
-from taskerman.coordination.putting_away import begin_closing, stand
+from taskerman.coordination.putting_away import begin_closing, bury, delete_copied, stand
 from taskerman.coordination.reclaiming import Reclaimed, end_gone, reclaim
-from taskerman.coordination.router_moves import Published
+from taskerman.coordination.router_moves import Published, RouterMoves
 from taskerman.coordination.sweeping import sweep
 from taskerman.errors import Bug
 from taskerman.model.outcome import DeadLetterState, Outcome
 from taskerman.policy.admission import Waiting
+from taskerman.policy.putting_away import tombstone
 from taskerman.policy.reclaiming import Proof
-from taskerman.ports.tree import Committed, Delete, Op, Refused, Tree
+from taskerman.policy.upkeep import Upkeep
+from taskerman.ports.tree import Committed, Delete, Get, Names, Op, Read, Record, Refused, Stat, Tree
 from taskerman.testing.tree import MemoryTree
 from tests.contract.test_coordination import Stage, stage
 from tests.support.protocol_tasks import CLUSTER, ENDINGS, TaskShape, plan_of
@@ -114,3 +116,35 @@ def test_a_task_is_not_left_because_a_server_lags_behind() -> None:
     assert isinstance(tree, MemoryTree)
     on.server.lag(tree)
     assert isinstance(stage.look(moves, stage.plan()), Waiting | Ready)
+
+
+def test_a_task_that_is_put_away_while_a_router_looks_whether_to_close_it_is_passed_over(stage: Stage) -> None:
+    """Its reads are not one snapshot: the last of them finds the tombstone."""
+    plan = stage.plan(nodes=("n0",))
+    moves = stage.agent("n0")
+    stage.take(moves, plan)
+    stage.person.node_is_off("n0", "the fuse blew")
+    tree = stage.ground.open()
+    read = tree.read
+
+    def put_away() -> None:
+        stage.router.close_ended()
+        for step in (begin_closing, delete_copied):
+            seen = stand(stage.tree, plan)
+            assert seen is not None
+            assert step(stage.tree, seen)
+        seen = stand(stage.tree, plan)
+        assert seen is not None
+        assert bury(stage.tree, seen, tombstone(plan, {}, now=stage.clock.now(), upkeep=Upkeep()))
+
+    def late(*reads: Read) -> tuple[Record | Stat | Names | None, ...]:
+        if Get(layout.task("t")) not in reads:
+            return read(*reads)
+        before = read(*reads[:-1])
+        put_away()
+        tree.sync("/")
+        return (*before, *read(reads[-1]))
+
+    with mock.patch.object(tree, "read", late):
+        assert RouterMoves(tree).close_ended() == []
+    assert stage.open() == 0

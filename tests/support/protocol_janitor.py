@@ -204,7 +204,9 @@ class HouseWorld(World):
         self._alone("router", lambda: self._quietly(route))
 
     def pass_time(self, seconds: float) -> None:
-        """Time passes. No request is on its way for days: what is late arrives before."""
+        """Time passes. No request is on its way for days, and nobody stands still in the middle of a move for days."""
+        if seconds >= 86400 and self._busy:
+            return
         while seconds >= 86400 and self.server.late:
             self.deliver(0)
         super().pass_time(seconds)
