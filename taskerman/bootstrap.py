@@ -354,6 +354,7 @@ def _profile(settings: Settings) -> Profile:
         pace=settings.pace,
         breaker=settings.breaker,
         idle_session=settings.idle_session,
+        patience=settings.patience,
         bounds=settings.bounds,
         log_form=settings.log_format,
         boot_id_path=str(settings.boot_id_file),

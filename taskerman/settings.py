@@ -185,6 +185,9 @@ class Settings(BaseSettings):
     )
     retry_backoff_s: float = Field(30, gt=0, le=86400, description="the first wait after a failed attempt, seconds")
     deferral_s: float = Field(30, gt=0, le=86400, description="the wait after a pre-check that said wait, seconds")
+    patience_s: float = Field(
+        30, gt=0, le=3600, description="how long a node waits for each that stands ahead and does not go, seconds"
+    )
     idle_session_s: float = Field(
         60, ge=0, le=86400, description="an agent without work ends its ZooKeeper session after so long, seconds"
     )
@@ -269,6 +272,11 @@ class Settings(BaseSettings):
     def idle_session(self) -> timedelta:
         """How long an agent without work keeps its session."""
         return timedelta(seconds=self.idle_session_s)
+
+    @property
+    def patience(self) -> timedelta:
+        """How long each that stands ahead is waited for."""
+        return timedelta(seconds=self.patience_s)
 
     @property
     def metrics_at(self) -> tuple[str, int] | None:

@@ -16,6 +16,7 @@ from taskerman.agent import JournalFile
 from taskerman.agent.journal import Journal
 from taskerman.errors import UsageError
 from taskerman.model.event import Event
+from taskerman.policy.patience import A_PLACE
 from taskerman.settings import Settings
 
 
@@ -128,3 +129,9 @@ def test_a_wrong_setting_is_one_line_naming_the_variable(
     assert cli.invoke(["status"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error E-USAGE: TASKERMAN_QUEUE_PREFIX is 'much-too-long-a-prefix'")
+
+
+def test_how_long_an_agent_lets_others_go_first_is_a_setting(tmp_path: Path) -> None:
+    where = {"node_id": "i-1", "clusters": ("demo:web",), "state_dir": tmp_path}
+    assert bootstrap._profile(Settings(**where)).patience == A_PLACE  # type: ignore[arg-type]
+    assert bootstrap._profile(Settings(**where, patience_s=2.5)).patience == timedelta(seconds=2.5)  # type: ignore[arg-type]
