@@ -24,13 +24,6 @@ from taskerman.adapters.sqs import SqsQueues
 from taskerman.adapters.zookeeper import Credential, Wire, ZookeeperTree
 from taskerman.agent import Agent, JournalFile, Profile
 from taskerman.agent.isolation import detect
-from taskerman.control import Desk, Subject
-from taskerman.control.history import HistoryUpgraded
-from taskerman.control.subject import HistorySeen
-from taskerman.control.wire import AWS_VARIABLES
-from taskerman.coordination.router_moves import RouterMoves
-from taskerman.janitor import Janitor
-from taskerman.janitor.kit import Kit as JanitorKit
 from taskerman.masking import masked
 from taskerman.model.event import Listener
 from taskerman.model.ids import NodeId, Owner
@@ -38,10 +31,14 @@ from taskerman.ports.history import History, HistoryReader
 from taskerman.ports.signatures import Signatures
 from taskerman.ports.tree import Tree
 from taskerman.pulse import Pulse
-from taskerman.router import Router
 from taskerman.settings import Loaded, Settings, SignatureKey, load
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what only some processes need is imported where it is opened: an agent at rest stays small
+    from taskerman.control import Desk, Subject
+    from taskerman.control.history import HistoryUpgraded
+    from taskerman.control.subject import HistorySeen
+    from taskerman.janitor import Janitor
+    from taskerman.router import Router
     from taskerman.telemetry.telling import Told
 
 __all__ = [
@@ -77,6 +74,8 @@ def read_settings() -> Loaded:
 @contextmanager
 def open_desk(settings: Settings, *, connect: Connect | None = None) -> Iterator[Desk]:
     """An operator's desk. Its tree connects when a verb first needs it."""
+    from taskerman.control import Desk  # noqa: PLC0415
+
     with ExitStack() as closing:
         aws = _aws(closing)
         tree = _connect(settings, connect, _A_PERSON_WAITS)()
@@ -99,6 +98,9 @@ def open_router(
     settings: Settings, emit: Listener, *, connect: Connect | None = None, told: Told | None = None
 ) -> Iterator[Router]:
     """A router; it connects when it runs, and waits for ZooKeeper as long as it must."""
+    from taskerman.coordination.router_moves import RouterMoves  # noqa: PLC0415
+    from taskerman.router import Router  # noqa: PLC0415
+
     with ExitStack() as closing:
         aws = _aws(closing, told)
         tree = _connect(settings, connect, _A_DAEMON_WAITS, told)()
@@ -122,6 +124,9 @@ def open_janitor(
     settings: Settings, emit: Listener, *, connect: Connect | None = None, told: Told | None = None
 ) -> Iterator[Janitor]:
     """A janitor; it connects when it runs, and waits for ZooKeeper as long as it must."""
+    from taskerman.janitor import Janitor  # noqa: PLC0415
+    from taskerman.janitor.kit import Kit as JanitorKit  # noqa: PLC0415
+
     with ExitStack() as closing:
         aws = _aws(closing, told)
         tree = _connect(settings, connect, _A_DAEMON_WAITS, told)()
@@ -198,12 +203,16 @@ def upgrade_history(settings: Settings) -> HistoryUpgraded:
     Raises `HistorySchema` (a newer build made them), `HistoryUnavailable`, `NotPermitted`, `UsageError`.
     """
     from taskerman.adapters.sql import upgrade  # noqa: PLC0415
+    from taskerman.control.history import HistoryUpgraded  # noqa: PLC0415
 
     return HistoryUpgraded(place=masked(settings.history), revision=upgrade(settings.history))
 
 
 def subject_of(loaded: Loaded) -> Subject:
     """What this machine is configured to be, for `doctor`."""
+    from taskerman.control import Subject  # noqa: PLC0415
+    from taskerman.control.wire import AWS_VARIABLES  # noqa: PLC0415
+
     settings = loaded.settings
     # Only where an agent is meant to run: looking makes the folder of the groups.
     isolation = detect(settings.cgroup if settings.node_id else "none", "doctor")
@@ -230,6 +239,7 @@ def _keeps_history(settings: Settings) -> bool:
 
 def _look_at_history(settings: Settings) -> HistorySeen:
     from taskerman.adapters.sql import look  # noqa: PLC0415
+    from taskerman.control.subject import HistorySeen  # noqa: PLC0415
 
     seen = look(settings.history)
     found = seen.standing
