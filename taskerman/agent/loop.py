@@ -28,7 +28,7 @@ from taskerman.agent.profile import Profile
 from taskerman.agent.screening import Screen
 from taskerman.agent.sessions import Draining, Session, Sessions
 from taskerman.agent.settling import Settling
-from taskerman.errors import CoordinationUnavailable, InstallationRefused, StopNow
+from taskerman.errors import CoordinationUnavailable, InstallationRefused, NotPermitted, StopNow
 from taskerman.model.event import Listener
 from taskerman.model.ids import QueueNames
 from taskerman.ports.catalog import Catalog
@@ -161,7 +161,7 @@ class Agent:
             except CoordinationUnavailable as error:
                 self._kit.say("coordination_unavailable", "warning", why=str(error), code=error.code)
                 wait, well = 0.2 + 0.5 * self._kit.throw(), False
-            except InstallationRefused as error:
+            except (InstallationRefused, NotPermitted) as error:
                 if once:
                     raise
                 wait, well = self._wait_for_a_person(error), False
@@ -170,7 +170,12 @@ class Agent:
                 return
             wait = min(wait, 0.5) if once else wait
             self._pulse.rest(wait, well=well)
-            self._receive(wait)
+            try:
+                self._receive(wait)
+            except (InstallationRefused, NotPermitted) as error:
+                if once:
+                    raise
+                self._wait_for_a_person(error)
 
     def _say_counts(self) -> None:
         """How much is in hand, when it has changed."""
@@ -180,11 +185,13 @@ class Agent:
             self._said_counts = counts
             self._kit.say("assignments_counted", "debug", waiting=counts[0], acting=counts[1])
 
-    def _wait_for_a_person(self, error: InstallationRefused) -> float:
-        """ZooKeeper was emptied or restored: nothing starts, the node says so once, and looks again now and then."""
+    def _wait_for_a_person(self, error: InstallationRefused | NotPermitted) -> float:
+        """ZooKeeper was emptied or restored, or our rights there were changed: nothing starts, the node says so once,
+        and looks again now and then. An agent that ended each time would soon not be started again."""
         if self._refused != str(error):
             self._refused = str(error)
-            self._kit.say("installation_refused", "error", why=str(error))
+            name = "not_permitted" if isinstance(error, NotPermitted) else "installation_refused"
+            self._kit.say(name, "error", why=str(error))
         self._early.dismiss()
         self._acting.part()
         self._sessions.close()

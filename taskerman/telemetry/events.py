@@ -40,6 +40,8 @@ EVENTS: tuple[Declared, ...] = (
     _event("coordination_unavailable", "ZooKeeper did not answer; it is asked again.", "node why code", "warning"),
     _event("installation_refused", "ZooKeeper was emptied or restored: nothing starts until a person looked.",
            "node why", "error"),
+    _event("not_permitted", "The agent's rights in ZooKeeper do not suffice: nothing starts until a person looked.",
+           "node why", "error"),
     _event("installation_accepted", "A person let the node go on under another installation than it belonged to.",
            "node installation was", "warning"),
     _event("assignments_counted", "How many assignments are in hand, when that has changed.", "node waiting acting",

@@ -14,6 +14,7 @@ import pytest
 from taskerman.agent.isolation import Isolation
 from taskerman.child.cgroup import Cgroup
 from taskerman.child.kin import processes
+from taskerman.errors import NotPermitted
 from taskerman.policy.bounds import UNBOUNDED
 from tests.support.agents import fleet, letters, outcome, quick
 from tests.support.cgroups import isolation
@@ -161,3 +162,24 @@ def test_an_action_that_only_the_journal_knows_is_ended_before_anything_else_beg
     assert outcome(fleet, second) == "succeeded"
     assert not set(old) & set(fleet.left())
     assert len(letters(fleet)) == 1
+
+
+def test_an_agent_whose_rights_were_taken_away_waits_for_a_person_and_loses_nothing(
+    fleet: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While rights are set anew, say: an agent that ends each time is soon not started again by its supervisor."""
+    fleet.behave("i-0", action="until")
+    fleet.start_agent("i-0", refused=timedelta(seconds=0.05))
+    task = fleet.submit(params=quick())
+    fleet.until(lambda: fleet.did("begin") == 1, "it acts")
+
+    def refuse(*_: object) -> None:
+        raise NotPermitted("This identity may not write here.")
+
+    with monkeypatch.context() as rights:
+        rights.setattr("tests.support.mortal.MortalTree.commit", refuse)
+        fleet.go("i-0")
+        fleet.until(lambda: len(fleet.said("not_permitted")) == 1, "it says so")
+        assert fleet.slots() == ("i-0~2~acting",)
+    assert outcome(fleet, task) == "succeeded"
+    assert (fleet.did("begin"), len(fleet.said("not_permitted"))) == (1, 1)
