@@ -409,7 +409,8 @@ def _named(error: ValidationError, origins: Mapping[str, str]) -> UsageError:
     where = ".".join([_variable(name) if origin == "environment" else name, *rest])
     if problem["type"] == "extra_forbidden":
         return UsageError(
-            f"{origin} sets {name}, which is not a setting.", next_step="`taskerman settings` lists them all."
+            f"{origin} sets {'.'.join([name, *rest])}, which is not a setting.",
+            next_step="`taskerman settings` lists them all.",
         )
     field = Settings.model_fields[name]
     shown = repr(problem["input"])

@@ -31,7 +31,7 @@ def _digest(
         Path | None, typer.Option(help="The file with its password. Default: standard input.")
     ] = None,
 ) -> None:
-    """Print what ZooKeeper knows of a user and a password, for TASKERMAN_ZOOKEEPER_IDENTITIES."""
+    """Print what ZooKeeper knows of a password. That is what TASKERMAN_ZOOKEEPER_IDENTITIES takes."""
     from taskerman.bootstrap import identity_digest  # noqa: PLC0415
     from taskerman.errors import UsageError  # noqa: PLC0415
 

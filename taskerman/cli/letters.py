@@ -13,7 +13,8 @@ __all__ = ["dlq"]
 dlq = typer.Typer(rich_markup_mode=None, help="Dead letters: what will not go on by itself.")
 
 Name = Annotated[
-    str, typer.Argument(metavar="TASK", help="A task; or the key of a letter; or a refused document's sha256.")
+    str,
+    typer.Argument(metavar="TASK", help="A task; or a refused document's id or sha256; or the key of a letter."),
 ]
 Node = Annotated[str | None, typer.Argument(help="The node. Not needed when the task has one dead letter.")]
 

@@ -392,7 +392,10 @@ def strangers(values: Sequence[Stranger], now: datetime) -> list[Block]:
         (one.node, one.installation, one.acting or "", ago(one.at, now), one.why)
         for one in sorted(values, key=lambda one: (one.acting is None, one.node))
     )
-    said = f"{len(values)} nodes start nothing until they are accepted: taskerman init --accept-installation"
+    said = (
+        f"These {len(values)} start nothing until a person has looked at ZooKeeper and accepts it: "
+        'taskerman init --accept-installation --why "..."'
+    )
     return [said, Table(("NODE", "BELONGS TO", "ITS ACTION", "SINCE", "WHY"), rows)]
 
 

@@ -18,7 +18,7 @@ from taskerman.control.status import named
 from taskerman.control.values import Discarded, LetterLine, Redriven, ShownLetter
 from taskerman.coordination import overview as reading
 from taskerman.coordination.overview import SeenTask
-from taskerman.errors import NotFound, RefusedByState, UsageError
+from taskerman.errors import NotFound, RefusedByState, TaskUnknown, UsageError
 from taskerman.model.ids import NodeId, TaskId
 from taskerman.model.outcome import DeadLetterState, End, Outcome
 from taskerman.model.plan import Plan, Refusal
@@ -42,8 +42,8 @@ def list_letters(desk: Desk, *, everything: bool = False) -> Sequence[LetterLine
 
 
 def show_letter(desk: Desk, name: str, node: NodeId | None = None) -> ShownLetter:
-    """One dead letter, whole. `name`: a task (with `node`, unless it has one letter only), the key of a letter, or
-    the sha256 of a document or the beginning of it. Raises `NotFound`."""
+    """One dead letter, whole. `name`: a task (with `node`, unless it has one letter only), the key of a letter,
+    the id of a refused document, or its sha256 or the beginning of it. Raises `NotFound`."""
     found = _find(desk, name, node)
     if isinstance(found, Refusal):
         return ShownLetter(state=found.dead_letter, letter=dead_letter_of_document(found))
@@ -148,7 +148,13 @@ def _find(desk: Desk, name: str, node: NodeId | None) -> Refusal | tuple[Plan, N
     if node is not None:
         check_node(node)
     with named(desk, name):
-        seen = reading.see_task(desk.opened(), name)
+        try:
+            seen = reading.see_task(desk.opened(), name)
+        except TaskUnknown:
+            refused = [refusal for refusal in reading.refusals(desk.opened()) if refusal.task_id == name]
+            if node is None and len(refused) == 1:  # what `dlq list` calls by that name
+                return refused[0]
+            raise
     if node is not None:
         return seen.plan, node, _end_of(seen, node, key)
     letters = [(one.planned.id, one.end) for one in seen.assignments if one.end is not None and _letter(one.end)]

@@ -6,6 +6,7 @@ The reasons are admission's own; only the commands are thought of here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from taskerman.control.desk import Desk
 from taskerman.control.naming import check_node
@@ -13,6 +14,7 @@ from taskerman.control.places import list_slots
 from taskerman.control.status import named, node_status
 from taskerman.control.values import Explanation, HeldPlace, NodeExplanation, NodeState
 from taskerman.coordination import overview as reading
+from taskerman.coordination.belonging import strangers
 from taskerman.coordination.overview import SeenAssignment, SeenTask
 from taskerman.coordination.snapshot import read_snapshot
 from taskerman.errors import NotFound
@@ -38,6 +40,7 @@ def explain(desk: Desk, task: TaskId, node: NodeId | None = None) -> Explanation
     if not assignments:
         raise NotFound(f"{node} is not in the plan of {task}.", next_step=f"`taskerman status {task}` lists its nodes.")
     places = tuple(place for scope in _scopes(seen) for place in list_slots(desk, scope))
+    refusing = {stranger.node: stranger for stranger in strangers(desk.opened())}
     explained: list[NodeExplanation] = []
     commands: list[str] = []
     for assignment in assignments:
@@ -47,6 +50,11 @@ def explain(desk: Desk, task: TaskId, node: NodeId | None = None) -> Explanation
             continue
         snapshot = read_snapshot(desk.opened(), seen.plan, assignment.planned.id, desk.now())
         answer = admit(snapshot, desk.now())
+        stranger = refusing.get(snapshot.node)
+        if stranger is not None and isinstance(answer, Waiting) and answer.reason is Reason.NOT_IN_LINE:
+            # Its agent is there, and will not come.
+            answer = replace(answer, text=f"It starts nothing until a person accepts it: {stranger.why}.")
+            commands.append('taskerman init --accept-installation --why "..."')
         explained.append(_open(assignment, answer))
         commands += advise(snapshot, answer, places)
     return Explanation(

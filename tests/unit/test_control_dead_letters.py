@@ -185,6 +185,14 @@ def test_a_refused_document_is_discarded_and_cannot_be_redriven(fleet: Fleet, re
     assert listed(fleet) == []
 
 
+def test_a_refused_document_is_found_by_the_id_under_which_the_list_shows_it(fleet: Fleet) -> None:
+    fleet.queues.send(fleet.names.tasks, document("t-9", cluster_name="demo:nowhere"))
+    fleet.route()
+    (line,) = control.list_letters(fleet.desk)
+    assert control.show_letter(fleet.desk, "t-9").letter.key == line.key
+    assert control.discard(fleet.desk, "t-9", None, "a typo").key == line.key
+
+
 def test_a_task_whose_document_was_refused_says_so_instead_of_being_unknown(fleet: Fleet) -> None:
     fleet.queues.send(fleet.names.tasks, document("t-9", cluster_name="demo:none"))
     fleet.route()

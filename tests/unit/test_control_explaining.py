@@ -7,10 +7,13 @@ from datetime import timedelta
 import pytest
 
 from taskerman import control
+from taskerman.coordination import layout
 from taskerman.coordination.operator_moves import OperatorMoves
 from taskerman.errors import NotFound, TaskUnknown
+from taskerman.model.installation import Stranger
 from taskerman.model.outcome import Outcome
 from taskerman.policy.admission import Waiting
+from taskerman.ports.tree import Create
 from tests.support.fleet import Fleet, document
 
 
@@ -298,3 +301,15 @@ def test_resume_names_the_slots_that_stop_the_task_all_the_same(fleet: Fleet) ->
     fleet.send()
     fleet.do("t-1", "i-1", Outcome.UNSAFE, "port closed")
     assert control.resume(fleet.desk, "t-1").kept == ("i-1",)
+
+
+def test_a_node_that_belongs_to_another_installation_is_not_said_to_be_away(fleet: Fleet) -> None:
+    fleet.send()
+    fleet.join("t-1", "i-1")
+    why = "ZooKeeper holds another one"
+    told = Stranger(node="i-2", installation="another", went_back=False, why=why, at=fleet.clock.now())
+    fleet.tree.commit([Create(f"{layout.STRANGERS}/i-2", told.to_json())])
+    said = {node.node: node.text for node in control.explain(fleet.desk, "t-1").nodes}
+    assert said["i-2"] == "It starts nothing until a person accepts it: ZooKeeper holds another one."
+    assert "its agent is away" in said["i-3"]
+    assert 'taskerman init --accept-installation --why "..."' in control.explain(fleet.desk, "t-1", "i-2").next

@@ -179,3 +179,10 @@ def test_an_address_of_a_wrong_type_in_the_file_is_refused_without_its_password(
 def test_without_an_address_the_past_is_in_a_file_of_the_state_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TASKERMAN_STATE_DIR", "/srv/taskerman")
     assert load().settings.history == "sqlite:////srv/taskerman/history.db"
+
+
+def test_a_wrong_part_of_an_object_is_named_by_its_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a setting that is right is said to be none."""
+    monkeypatch.setenv("TASKERMAN_JANITOR", '{"turn": 3}')
+    with pytest.raises(UsageError, match=r"sets janitor\.turn, which is not a setting"):
+        load()
