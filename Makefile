@@ -9,6 +9,9 @@ READY := $(VENV)/.installed
 # Every attempt, daemon and command is a process that imports: without bytecode each would compile it all again.
 unexport PYTHONDONTWRITEBYTECODE
 
+# Each of these starts a whole installation: the machine is theirs, one after the other.
+ALONE := tests/acceptance tests/chaos
+
 .DEFAULT_GOAL := help
 .PHONY: help env services demo check format test acceptance chaos bench load docs lock clean
 
@@ -51,14 +54,15 @@ check: env ## Linters, types, import contracts, and every test that needs nothin
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache --no-logo
-	$(BIN)/pytest -q -m "not real and not slow"
+	$(BIN)/pytest -q -n auto -m "not real and not slow"
 
 format: env ## Let ruff mend what it can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
 test: env services ## Everything: also real ZooKeeper, Redis and PostgreSQL, processes and faults
-	$(BIN)/pytest --durations=15
+	$(BIN)/pytest -q -n auto --durations=15 $(ALONE:%=--ignore=%)
+	$(BIN)/pytest --durations=15 $(ALONE)
 
 acceptance: env services ## Only the shipped commands against real clusters, with faults
 	$(BIN)/pytest tests/acceptance
