@@ -9,8 +9,8 @@ READY := $(VENV)/.installed
 # Every attempt, daemon and command is a process that imports: without bytecode each would compile it all again.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Each of these starts a whole installation: the machine is theirs, one after the other.
-ALONE := tests/acceptance tests/chaos
+# Each of these starts a whole installation, or sees every process of the machine: it is theirs, one after the other.
+ALONE := tests/acceptance tests/chaos tests/integration/test_child_contained.py
 
 .DEFAULT_GOAL := help
 .PHONY: help env services demo check format test acceptance chaos bench load docs lock clean
@@ -61,7 +61,7 @@ format: env ## Let ruff mend what it can
 	$(BIN)/ruff format
 
 test: env services ## Everything: also real ZooKeeper, Redis and PostgreSQL, processes and faults
-	$(BIN)/pytest -q -n auto --durations=15 $(ALONE:%=--ignore=%)
+	$(BIN)/pytest -q -n auto --dist loadfile --durations=15 $(ALONE:%=--ignore=%)
 	$(BIN)/pytest --durations=15 $(ALONE)
 
 acceptance: env services ## Only the shipped commands against real clusters, with faults

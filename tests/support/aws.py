@@ -71,6 +71,7 @@ class LocalCloud:
     ) -> tuple[Node, ...]:
         """Start `count` instances of `cluster`, dealt over three availability zones, each tagged. By (AZ, id)."""
         started: list[Node] = []
+        clusters = tuple(cluster.replace(",", " ").split())
         wanted = [{"Key": key, "Value": value} for key, value in {tag: cluster, **(tags or {})}.items()]
         with self.client("ec2") as ec2:
             for place, az in enumerate(AZS):
@@ -85,7 +86,8 @@ class LocalCloud:
                     TagSpecifications=[{"ResourceType": "instance", "Tags": wanted}],
                 )
                 started += [
-                    Node(id=one["InstanceId"], az=az, address=one["PrivateIpAddress"]) for one in answer["Instances"]
+                    Node(id=one["InstanceId"], az=az, address=one["PrivateIpAddress"], clusters=clusters)
+                    for one in answer["Instances"]
                 ]
         return tuple(sorted(started, key=lambda node: (node.az, node.id)))
 
