@@ -141,7 +141,10 @@ def spend(
     if ending.outcome.uses_budget:
         failed[node] = FailureMark.RETRYING if again else FailureMark.FINAL
         excused = tuple(n for n in excused if n != node)
-    elif ending.outcome.well and not kept:
+    elif ending.outcome.well and kept:
+        # Nothing to do, and the slot that it keeps since an earlier attempt says that it may be unwell all the same.
+        return give_up(ending.outcome, node=node, control=control, max_failures=max_failures)
+    elif ending.outcome.well:
         failed.pop(node, None)
         excused = tuple(n for n in excused if n != node)
     if failed == control.failed and excused == control.excused:

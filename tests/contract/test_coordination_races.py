@@ -19,6 +19,7 @@ from taskerman.coordination.router_moves import Published, RouterMoves
 from taskerman.coordination.sweeping import sweep
 from taskerman.errors import Bug
 from taskerman.model.outcome import DeadLetterState, Outcome
+from taskerman.model.task import TaskState
 from taskerman.policy.admission import Waiting
 from taskerman.policy.putting_away import tombstone
 from taskerman.policy.reclaiming import Proof
@@ -148,3 +149,19 @@ def test_a_task_that_is_put_away_while_a_router_looks_whether_to_close_it_is_pas
     with mock.patch.object(tree, "read", late):
         assert RouterMoves(tree).close_ended() == []
     assert stage.open() == 0
+
+
+def test_a_redriven_node_with_nothing_to_do_that_keeps_its_slot_asks_a_person(stage: Stage) -> None:
+    """It has ended, and is not tried again: else the others wait behind it for ever, in a task that is open."""
+    plan = stage.plan()
+    moves = stage.agent("n0")
+    stage.take(moves, plan)
+    stage.end(moves, plan, "unsafe")
+    assert stage.person.redrive("t", "n0", "mended")
+    stage.take(moves, plan)
+    stage.end(moves, plan, "skipped")
+    assert [slot.state.value for slot in stage.slots()] == ["unsafe"]
+    assert stage.control().state is TaskState.HALTED
+    stage.person.release("n0", "it is well")
+    stage.person.resume("t", "go on")
+    assert isinstance(stage.look(stage.agent("n1"), plan), Ready)

@@ -161,6 +161,10 @@ MUTATIONS: dict[str, Mutation] = SHARED_MUTATIONS | {
         scene=scenes.redriven_with_a_kept_slot,
         patch=lambda: mock.patch.object(Line, "_keeps_slot", return_value=False),
     ),
+    "what has nothing to do and keeps its slot stays retried": Mutation(
+        scene=scenes.redriven_with_a_kept_slot_and_nothing_to_do,
+        patch=lambda: mock.patch("taskerman.policy.conclusion.give_up", return_value=None),
+    ),
     "what is given up stays retried": Mutation(
         scene=scenes.given_up_in_its_retries,
         patch=lambda: mock.patch("taskerman.policy.conclusion.give_up", return_value=None),

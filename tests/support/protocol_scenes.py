@@ -247,6 +247,18 @@ def a_note_arrives_after_a_sweep(w: World, moment: int) -> None:
     w.deliver(0)
 
 
+def redriven_with_a_kept_slot_and_nothing_to_do(w: World, moment: int) -> None:
+    """Its pre_check says that there is nothing to do; the slot stays, and the other node must not wait for ever."""
+    w.plan("ta", TaskShape(("n0", "n1")))
+    w.start("n0")
+    w.start("n1")
+    w.look("n0", "ta")
+    w.act("n0", "unsafe")
+    w.verb(_redrive)
+    w.look("n0", "ta")
+    w.act("n0", "skipped")
+
+
 def moments(scene: Scene) -> range:
     """The moments at which to play it."""
     return range(FEW.get(scene.__name__, MOMENTS))
@@ -270,5 +282,6 @@ SCENES: dict[str, Scene] = SHARED_SCENES | {
         released_while_it_stands_first,
         a_note_arrives_late,
         a_note_arrives_after_a_sweep,
+        redriven_with_a_kept_slot_and_nothing_to_do,
     )
 }

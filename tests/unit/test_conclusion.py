@@ -95,10 +95,12 @@ def test_an_inherited_slot_is_freed_by_a_passed_post_check_alone(outcome: Outcom
     assert ended(Ending(outcome, "r", post_check_passed=True), inherited=was).keep is None
 
 
-def test_a_node_that_keeps_its_slot_gives_no_budget_back() -> None:
-    """Skipped says that there is nothing to do, not that the node is well."""
+def test_a_node_that_keeps_its_slot_gives_no_budget_back_and_is_tried_no_more() -> None:
+    """Skipped says that there is nothing to do, not that the node is well; a person is asked."""
     control = TaskControl(failed={"n0": RETRYING})
-    assert ended(Ending(Outcome.SKIPPED, ""), control=control, inherited=SlotState.UNSAFE).control is None
+    after = ended(Ending(Outcome.SKIPPED, ""), control=control, inherited=SlotState.UNSAFE).control
+    assert after is not None
+    assert (after.state, after.failed) == (TaskState.HALTED, {"n0": FailureMark.FINAL})
 
 
 def test_a_failure_is_tried_again_so_often_and_then_ends() -> None:
