@@ -417,7 +417,7 @@ def test_a_process_that_cannot_be_started_is_a_failure_and_not_the_agents_end(fl
     fleet.start_agent("i-0")
     task = fleet.submit(params=quick(workqueue_args={"retry_count": 50}))
     fleet.until(lambda: "could not be started" in fleet.progress(task).get("why", ""), "it fails")
-    assert fleet.slots() == ()
+    fleet.until(lambda: fleet.slots() == (), "given back, until the next try takes it")
     blocked.unlink()
     assert outcome(fleet, task) == "succeeded"
 
