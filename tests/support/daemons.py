@@ -196,8 +196,8 @@ class Installation:
         return self._start("router", ["router"], env)
 
     def start_janitor(self, **env: str) -> Daemon:
-        """One more janitor."""
-        return self._start("janitor", ["janitor"], env)
+        """One more janitor. All of an installation share one history, in its folder."""
+        return self._start("janitor", ["janitor"], {"TASKERMAN_STATE_DIR": str(self.folder), **env})
 
     def start_agent(self, node: str, runners: Mapping[str, Mapping[str, Any]], **env: str) -> Daemon:
         """The agent of `node`; started again it finds the state folder of the one before. `runners`: the node's
