@@ -55,6 +55,9 @@ MOST_BYTES = 1_000_000
 """The most that the operations of one commit may weigh together. ZooKeeper drops the connection of a client that
 sends more than 1 MiB (its `jute.maxbuffer`) without a word of why, so such a commit would stay unknown for ever."""
 
+_ON_THE_WIRE = 1_040_000
+"""The same with what an implementation adds."""
+
 Wake = Callable[[], None]
 """Called on the tree's own thread: it must not block and must not call the tree. The same callable given for one
 path again is registered once."""
@@ -205,8 +208,10 @@ def ancestors(path: str) -> tuple[str, ...]:
     return tuple("/" + "/".join(names[: depth + 1]) for depth in range(len(names)))
 
 
-def refuse_unsendable(ops: Sequence[Op]) -> None:
+def refuse_unsendable(ops: Sequence[Op], *, beside: int = 0) -> None:
     """Raise `Bug` for a commit that no implementation sends: empty, too large, or with a malformed path.
+
+    `beside`: bytes that an implementation sends with it, such as the rights of what is created.
 
     Every implementation calls this first, so that what passes on one passes on all.
     """
@@ -222,8 +227,10 @@ def refuse_unsendable(ops: Sequence[Op]) -> None:
         if path == "/" and isinstance(op, Create | Delete):
             raise Bug(f"A {type(op).__name__} of the root was asked for.")
         weight += len(op.path.encode()) + (len(op.data) if isinstance(op, Create | Set) else 0) + 64
-    if weight > MOST_BYTES:
-        raise Bug(f"A commit of {weight} bytes was asked for (first path {ops[0].path}); at most {MOST_BYTES} go.")
+    if weight > MOST_BYTES or weight + beside > _ON_THE_WIRE:
+        raise Bug(
+            f"A commit of {weight + beside} bytes was asked for (first path {ops[0].path}); at most {MOST_BYTES} go."
+        )
 
 
 class Link(Enum):

@@ -305,7 +305,9 @@ def test_no_letters_are_no_work(queues: Queues) -> None:
     assert queues.send_each([]) == ()
 
 
-def test_threads_share_the_queues_and_each_message_goes_to_one_of_them(queues: Queues, queue: str) -> None:
+def test_threads_share_the_queues_and_each_message_comes_to_one_of_them(queues: Queues, queue: str) -> None:
+    """To one only, as far as the transport can: SQS delivers at least once, and its local stand-in, asked by several
+    at once, hands a message to two now and then."""
     wanted = {str(n) for n in range(20)}
     got: list[str] = []
     lock = threading.Lock()
@@ -321,7 +323,8 @@ def test_threads_share_the_queues_and_each_message_goes_to_one_of_them(queues: Q
     with ThreadPoolExecutor(4) as pool:
         for done in [pool.submit(work) for _ in range(4)]:
             done.result()
-    assert sorted(got) == sorted(wanted)
+    assert set(got) == wanted
+    assert len(got) == len(wanted) or not isinstance(queues, MemoryQueues)
     assert none_left(queues, queue)
 
 

@@ -25,6 +25,7 @@ from taskerman.ports.tree import (
     Set,
     Stat,
     Tree,
+    refuse_unsendable,
 )
 from tests.support.tree_ground import Ground
 
@@ -222,11 +223,12 @@ def test_a_commit_as_large_as_promised_goes_through(tree: Tree) -> None:
     assert record.data == data
 
 
-def test_as_many_operations_as_a_large_plan_needs_go_in_one_commit(tree: Tree) -> None:
+def test_more_operations_than_any_move_needs_go_in_one_commit(tree: Tree) -> None:
+    """Putting a task away deletes 500 ends at a time; with rights every create weighs several times as much."""
     tree.commit([Create("/p")])
-    answer = tree.commit([Create(f"/p/node-{number:05d}", b"x" * 20) for number in range(5000)])
+    answer = tree.commit([Create(f"/p/node-{number:05d}", b"x" * 20) for number in range(1000)])
     assert isinstance(answer, Committed)
-    assert len(names_of(tree, "/p")) == 5000
+    assert len(names_of(tree, "/p")) == 1000
 
 
 @pytest.mark.parametrize(
@@ -292,3 +294,11 @@ def test_a_client_can_be_opened_again_with_another_session(ground: Ground) -> No
     tree.close()
     tree.open()
     assert tree.session not in (None, first)
+
+
+def test_rights_that_make_a_commit_too_heavy_are_a_bug_at_once() -> None:
+    """The server would drop the connection without a word, and the commit would stay unknown for ever."""
+    ops = [Create(f"/p/{number}") for number in range(10)]
+    refuse_unsendable(ops, beside=1_000_000)
+    with pytest.raises(Bug, match="at most"):
+        refuse_unsendable(ops, beside=1_048_576)

@@ -3,8 +3,8 @@ one rule. See `protocol_scenes`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 from unittest import mock
 
@@ -193,6 +193,19 @@ def _patched(where: str, instead: Callable[..., Any]) -> Callable[[], AbstractCo
     return lambda: mock.patch(where, instead)
 
 
+def _both(*patches: Callable[[], AbstractContextManager[object]]) -> Callable[[], AbstractContextManager[object]]:
+    """Either of two rules alone would still find it."""
+
+    @contextmanager
+    def together() -> Iterator[object]:
+        with ExitStack() as stack:
+            for patch in patches:
+                stack.enter_context(patch())
+            yield None
+
+    return together
+
+
 def _plans(ops: Sequence[Op]) -> bool:
     return any(isinstance(op, Create) and "/open/" in op.path for op in ops) and not verb(ops)
 
@@ -242,7 +255,11 @@ MUTATIONS: dict[str, Mutation] = {
         scene=a_wrong_clock, patch=_patched("taskerman.policy.windows.clock_objection", lambda *args: None)
     ),
     "an old comparison of the clocks is believed": Mutation(
-        scene=a_clock_that_jumps, patch=_patched("taskerman.coordination.line._measured_long_ago", lambda *args: False)
+        scene=a_clock_that_jumps,
+        patch=_both(
+            _patched("taskerman.coordination.line._measured_long_ago", lambda *args: False),
+            _patched("taskerman.coordination.line.Line._clock_jumped", lambda *args: False),
+        ),
     ),
     "no jump is suspicious": Mutation(
         scene=a_jump_in_size, patch=_patched("taskerman.coordination.router_moves.suspicion", lambda *args: None)

@@ -176,6 +176,7 @@ class ZookeeperTree:
             raise unknown(ops, error) from error
         transaction = connection.client.transaction()
         transaction.operations += [self._rooted.request(op, self._acls) for op in ops]
+        refuse_unsendable(ops, beside=_rights_bytes(transaction.operations))
         self._count("write")
         try:
             answers = transaction.commit_async().get(timeout=_left(deadline))
@@ -322,6 +323,11 @@ class ZookeeperTree:
         for wake, answer in asked:
             if answer(deadline) is not None:
                 connection.dispatch(wake)
+
+
+def _rights_bytes(requests: Sequence[object]) -> int:
+    """What the access lists of a transaction's creates weigh: the server counts them too."""
+    return sum(24 + len(acl.id.id) for request in requests for acl in getattr(request, "acl", None) or ())
 
 
 def _left(deadline: float) -> float:
