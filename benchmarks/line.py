@@ -43,9 +43,9 @@ from taskerman.model.cluster import Node
 from taskerman.model.outcome import Outcome
 from taskerman.model.plan import Plan
 from taskerman.model.task import TaskDocument
-from taskerman.policy.admission import Waiting
 from taskerman.policy.conclusion import Ending
 from taskerman.policy.routing import make_plan
+from taskerman.policy.snapshot import Waiting
 from taskerman.testing.zookeeper_server import ZookeeperServer
 
 CLUSTER = "bench:line"

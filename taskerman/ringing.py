@@ -8,7 +8,7 @@ node that was not reached is named, for the caller to ring again.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from taskerman.errors import NotPermitted, QueuesUnavailable
@@ -20,14 +20,31 @@ from taskerman.ports.queue import Letter, Queues
 __all__ = ["ensure_node_queue", "ring"]
 
 _THREADS = 16
+_AT_ONCE = 500
 
 
-def ring(queues: Queues, names: QueueNames, plan: Plan, nodes: Sequence[NodeId]) -> Sequence[NodeId]:
+def ring(
+    queues: Queues, names: QueueNames, plan: Plan, nodes: Sequence[NodeId], *, beat: Callable[[], None] = lambda: None
+) -> Sequence[NodeId]:
     """Send each of `nodes` its doorbell for `plan`; returns those not reached, in the order given.
 
     A node without a queue gets one, and is rung again, once. Repeatable: receivers settle a doorbell by the record.
     Who rings a node without an end, and how often, is the caller's to decide. Never raises for an outage.
+
+    `beat`: called after every few hundred nodes, for ten thousand may take minutes; what hangs does not call it.
     """
+    unreached: list[NodeId] = []
+    for start in range(0, len(nodes), _AT_ONCE):
+        some = nodes[start : start + _AT_ONCE]
+        missed = _ring(queues, names, plan, some)
+        unreached += missed
+        beat()
+        if len(missed) == len(some):  # an outage: the others would wait as long for the same answer
+            return (*unreached, *nodes[start + _AT_ONCE :])
+    return tuple(unreached)
+
+
+def _ring(queues: Queues, names: QueueNames, plan: Plan, nodes: Sequence[NodeId]) -> Sequence[NodeId]:
     task = plan.task.task_id
     by_queue = {names.node(node): node for node in nodes}
     letters = [

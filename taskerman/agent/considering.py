@@ -21,7 +21,7 @@ from taskerman.errors import CoordinationUnavailable, StopNow, TaskermanError, T
 from taskerman.model.outcome import Outcome
 from taskerman.model.plan import Plan, Tombstone
 from taskerman.model.task import TaskState
-from taskerman.policy.admission import Reason, Waiting
+from taskerman.policy.snapshot import Reason, Waiting
 from taskerman.policy.windows import CLOCK_TOLERANCE, open_at
 from taskerman.ports.queue import Delivery
 

@@ -11,12 +11,13 @@ from taskerman.agent.holding import Held, Holding
 from taskerman.agent.kit import Kit
 from taskerman.agent.mailbox import Mailbox
 from taskerman.agent.sessions import Session
+from taskerman.announcing import announce
 from taskerman.coordination import layout
 from taskerman.coordination.node_moves import Ended
-from taskerman.errors import NotFound, TaskermanError
+from taskerman.errors import TaskermanError
 from taskerman.model.outcome import DeadLetterState, End
 from taskerman.model.plan import Plan
-from taskerman.policy.letters import announcement, dead_letter
+from taskerman.policy.letters import dead_letter
 from taskerman.ports.queue import Delivery
 
 __all__ = ["Settling"]
@@ -66,13 +67,8 @@ class Settling:
 
     def _announce(self, plan: Plan, end: End, held: Held) -> bool:
         kit = self._kit
-        text = announcement(dead_letter(plan, kit.node, end))
         try:
-            try:
-                kit.queues.send(kit.names.dead_letter, text)
-            except NotFound:
-                kit.queues.ensure(kit.names.dead_letter)
-                kit.queues.send(kit.names.dead_letter, text)
+            announce(kit.queues, kit.names, dead_letter(plan, kit.node, end))
         except TaskermanError as error:
             kit.say("dead_letter_not_sent", "error", task=held.task, why=str(error))
             return False

@@ -33,7 +33,7 @@ from taskerman.model.hold import Hold
 from taskerman.model.ids import attempt_node
 from taskerman.model.installation import Stranger
 from taskerman.model.task import TaskState
-from taskerman.policy.admission import Reason
+from taskerman.policy.snapshot import Reason
 
 __all__ = [
     "approved",

@@ -21,7 +21,8 @@ from taskerman.errors import NotFound
 from taskerman.model.ids import NodeId, TaskId
 from taskerman.model.outcome import DeadLetterState, End, Outcome
 from taskerman.model.task import TaskState
-from taskerman.policy.admission import Admission, Reason, Snapshot, Waiting, admit, first_line
+from taskerman.policy.admission import admit, first_line
+from taskerman.policy.snapshot import Admission, Reason, Snapshot, Waiting
 
 __all__ = ["advise", "explain"]
 

@@ -27,9 +27,10 @@ from taskerman.model.base import content_hash, parse_json_object
 from taskerman.model.ids import draw_task_id
 from taskerman.model.plan import Plan, PlannedNode, Tombstone
 from taskerman.model.task import MAX_DOCUMENT_BYTES, TaskControl, TaskDocument, TaskState, parse_task_document
-from taskerman.policy.admission import Admission, Waiting, admit
+from taskerman.policy.admission import admit
 from taskerman.policy.guards import suspicion
 from taskerman.policy.routing import deadline, make_plan
+from taskerman.policy.snapshot import Admission, Waiting
 from taskerman.ports.tree import Tree
 
 __all__ = ["Prepared", "prepare", "preview", "submit"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
+from taskerman.coordination.answers import as_names, as_record
 from taskerman.ports.tree import Children, Get, Names, Read, Reader, Record, Stat, Wake
 
 __all__ = ["Foresight", "Reads"]
@@ -41,15 +42,11 @@ class Reads:
 
     def get(self, path: str, wake: Wake | None = None) -> Record | None:
         """See `Reader.get`."""
-        (answer,) = self.read(Get(path, wake))
-        assert answer is None or isinstance(answer, Record)
-        return answer
+        return as_record(self.read(Get(path, wake))[0])
 
     def children(self, path: str, wake: Wake | None = None) -> Names | None:
         """See `Reader.children`."""
-        (answer,) = self.read(Children(path, wake))
-        assert answer is None or isinstance(answer, Names)
-        return answer
+        return as_names(self.read(Children(path, wake))[0])
 
 
 class Foresight:

@@ -21,7 +21,8 @@ from taskerman.model.hold import Hold
 from taskerman.model.ids import ClusterName, TaskId
 from taskerman.model.plan import Lane, OpenTask, ScopePlace
 from taskerman.model.task import TaskControl
-from taskerman.policy.admission import ClusterSeen, LaneAhead, ScopeSeen, Snapshot, gate, room
+from taskerman.policy.admission import gate, room
+from taskerman.policy.snapshot import ClusterSeen, LaneAhead, ScopeSeen, Snapshot
 from taskerman.ports.tree import Children, Get, Names, Read, Reader, Wake
 
 __all__ = ["LaneBefore", "lanes_ahead", "lanes_before", "lanes_of_places"]

@@ -23,8 +23,9 @@ from taskerman.model.ids import NodeId, TaskId, is_cluster
 from taskerman.model.outcome import End
 from taskerman.model.plan import Plan, PlannedNode, Tombstone
 from taskerman.model.task import TaskControl, TaskState
-from taskerman.policy.admission import Admission, Admitted, Reason, Waiting, admit, behind
+from taskerman.policy.admission import admit, behind
 from taskerman.policy.patience import A_PLACE
+from taskerman.policy.snapshot import Admission, Admitted, Reason, Waiting
 from taskerman.policy.windows import CLOCK_TOLERANCE
 from taskerman.ports.tree import (
     Check,

@@ -13,8 +13,8 @@ from taskerman.coordination.lanes import lanes_ahead, lanes_of_places
 from taskerman.coordination.snapshot import Around
 from taskerman.coordination.waits import Waits
 from taskerman.model.ids import NodeId, TaskId
-from taskerman.policy.admission import COURTESY, Admission, Snapshot, Waiting
 from taskerman.policy.patience import A_PLACE, Still, be_patient
+from taskerman.policy.snapshot import COURTESY, Admission, Snapshot, Waiting
 from taskerman.ports.tree import Tree
 
 __all__ = ["Passing"]

@@ -13,7 +13,7 @@ from taskerman.errors import Bug
 from taskerman.model.ids import ScopeName
 from taskerman.model.plan import ScopePlace
 from taskerman.model.slot import ScopeRecord
-from taskerman.policy.admission import ScopeSeen
+from taskerman.policy.snapshot import ScopeSeen
 from taskerman.ports.tree import Children, Create, Get, Op, Read, Reader, Set, Wake
 
 __all__ = ["NOT_THERE", "ScopeRead", "ScopeVerbs", "read_scopes"]

@@ -23,7 +23,7 @@ from taskerman.model.ids import ClusterName, NodeId, is_cluster
 from taskerman.model.outcome import End, Outcome
 from taskerman.model.plan import Plan, PlannedNode
 from taskerman.model.task import TaskControl
-from taskerman.policy.admission import ClusterSeen, LaneAhead, Snapshot
+from taskerman.policy.snapshot import ClusterSeen, LaneAhead, Snapshot
 from taskerman.ports.tree import Children, Get, Names, Read, Reader, Record, Wake
 
 __all__ = ["Around", "ClusterRead", "as_names", "as_record", "read_snapshot", "snapshot_of", "survey", "survey_reads"]

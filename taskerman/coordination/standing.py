@@ -7,7 +7,7 @@ from enum import Enum, auto
 
 from taskerman.coordination.snapshot import Around
 from taskerman.model.outcome import End
-from taskerman.policy.admission import Snapshot, Waiting
+from taskerman.policy.snapshot import Snapshot, Waiting
 
 __all__ = ["Ended", "Left", "Over", "Ready", "Standing"]
 

@@ -17,7 +17,7 @@ from taskerman.coordination.snapshot import Around
 from taskerman.errors import AnswerUnknown
 from taskerman.model.ids import NodeId, ScopeName, TaskId
 from taskerman.model.plan import Plan, PlannedNode, ScopePlace
-from taskerman.policy.admission import IN_TURN, Admission, Waiting
+from taskerman.policy.snapshot import IN_TURN, Admission, Waiting
 from taskerman.ports.tree import Check, Children, Committed, Create, Delete, Get, Tree
 
 __all__ = ["Waits"]

@@ -50,7 +50,7 @@ class RingingAgain:
             return
         wanted = [one.planned.id for one in seen.assignments if _waits(one)]
         nodes = self._there(wanted)
-        unreached = ring(kit.queues, kit.names, plan, nodes)
+        unreached = ring(kit.queues, kit.names, plan, nodes, beat=kit.pulse.beat)
         if nodes:
             level = "warning" if unreached else "info"
             kit.say("rung_again", level, task=task, nodes=len(nodes), unreached=len(unreached))

@@ -8,7 +8,16 @@ from typing import Literal
 from pydantic import Field, JsonValue
 
 from taskerman.model.base import Noun
-from taskerman.model.ids import AttemptId, ClusterName, DiscoveryName, NodeId, TaskId, attempt_id, is_cluster
+from taskerman.model.ids import (
+    AttemptId,
+    ClusterName,
+    DiscoveryName,
+    NodeId,
+    TaskId,
+    attempt_id,
+    clusters_among,
+    is_cluster,
+)
 from taskerman.model.slot import Slot, SlotState
 
 __all__ = ["Attempt", "NodeRecord", "Phase", "Result", "SeenIn"]
@@ -46,7 +55,7 @@ class Attempt(Noun):
     @property
     def clusters(self) -> tuple[ClusterName, ...]:
         """The clusters among its scopes."""
-        return tuple(scope for scope in self.scopes if is_cluster(scope))
+        return clusters_among(self.scopes)
 
     def slot(self, node: NodeId, scope: str, state: SlotState = SlotState.ACTING) -> Slot:
         """Its slot in one of its scopes."""

@@ -24,8 +24,10 @@ __all__ = [
     "attempt_id",
     "attempt_node",
     "attempt_takes",
+    "clusters_among",
     "draw_task_id",
     "is_cluster",
+    "named_among",
 ]
 
 ID = r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}"
@@ -44,6 +46,16 @@ AttemptId = Annotated[str, StringConstraints(pattern=rf"^{ID}\.{ID}\.[0-9]+\z")]
 def is_cluster(scope: str) -> bool:
     """Whether a scope is a cluster's; else it is a named one, whose capacity somebody declared."""
     return ":" in scope
+
+
+def clusters_among(scopes: tuple[str, ...]) -> tuple[ClusterName, ...]:
+    """Those of `scopes` that are a cluster's, in their order."""
+    return tuple(scope for scope in scopes if is_cluster(scope))
+
+
+def named_among(scopes: tuple[str, ...]) -> ScopeName | None:
+    """The named scope among `scopes`: there is one at most."""
+    return next((scope for scope in scopes if not is_cluster(scope)), None)
 
 
 def draw_task_id() -> TaskId:

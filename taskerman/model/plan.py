@@ -11,7 +11,7 @@ from pydantic import Field, JsonValue
 
 from taskerman.errors import Bug
 from taskerman.model.base import Noun, Timestamp
-from taskerman.model.ids import ClusterName, NodeId, Owner, ScopeName, TaskId, is_cluster
+from taskerman.model.ids import ClusterName, NodeId, Owner, ScopeName, TaskId, clusters_among, named_among
 from taskerman.model.task import TaskDocument
 from taskerman.model.window import WindowArgs
 
@@ -46,12 +46,12 @@ class PlannedNode(Noun):
     @property
     def clusters(self) -> tuple[ClusterName, ...]:
         """The clusters among its scopes."""
-        return tuple(scope for scope in self.scopes if is_cluster(scope))
+        return clusters_among(self.scopes)
 
     @property
     def named(self) -> ScopeName | None:
         """The named scope among its scopes."""
-        return next((scope for scope in self.scopes if not is_cluster(scope)), None)
+        return named_among(self.scopes)
 
 
 class Accepted(Noun):
@@ -164,12 +164,12 @@ class Lane(Noun):
     @property
     def clusters(self) -> tuple[ClusterName, ...]:
         """The clusters among its scopes."""
-        return tuple(scope for scope in self.scopes if is_cluster(scope))
+        return clusters_among(self.scopes)
 
     @property
     def named(self) -> ScopeName | None:
         """The named scope among its scopes."""
-        return next((scope for scope in self.scopes if not is_cluster(scope)), None)
+        return named_among(self.scopes)
 
 
 class OpenTask(Noun):

@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from taskerman.policy.admission import Snapshot, Waiting, admit, others_ahead
+from taskerman.policy.admission import admit, others_ahead
+from taskerman.policy.snapshot import Snapshot, Waiting
 
 __all__ = ["A_PLACE", "Still", "be_patient"]
 

@@ -18,7 +18,7 @@ from taskerman.model.ids import ID
 from taskerman.model.outcome import Outcome
 from taskerman.model.slot import SlotState
 from taskerman.model.task import TaskState
-from taskerman.policy.admission import Reason
+from taskerman.policy.snapshot import Reason
 
 __all__ = ["CHORES", "LABELS", "MOST_SERIES", "OTHER", "Bounds", "Label"]
 

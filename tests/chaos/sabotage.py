@@ -29,7 +29,7 @@ def _wrong_clock(path: str) -> None:
 
 def _broken(breakage: str) -> None:
     if breakage == "cap":
-        from taskerman.policy.admission import Snapshot
+        from taskerman.policy.snapshot import Snapshot
 
         Snapshot.others = lambda self, slots: ()  # type: ignore[method-assign]
     elif breakage == "holds":

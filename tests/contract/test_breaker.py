@@ -15,9 +15,9 @@ from taskerman.coordination.snapshot import read_snapshot
 from taskerman.errors import NotFound, RefusedByState
 from taskerman.model.breaker import ClusterRecord
 from taskerman.model.plan import Plan
-from taskerman.policy.admission import Admitted, Reason, Waiting
 from taskerman.policy.breaker import BreakerTurn
 from taskerman.policy.reclaiming import Proof
+from taskerman.policy.snapshot import Admitted, Reason, Waiting
 from taskerman.ports.tree import Committed, Op, Refused, Set
 from taskerman.testing.tree import LostAnswer
 from tests.contract.test_coordination import SETTLED, Stage, stage

@@ -39,9 +39,10 @@ from taskerman.model.plan import Plan, Refusal
 from taskerman.model.rights import Role
 from taskerman.model.slot import Slot
 from taskerman.model.task import FailureMark, TaskControl, TaskState
-from taskerman.policy.admission import Admitted, Reason, Waiting, admit
+from taskerman.policy.admission import admit
 from taskerman.policy.belonging import Belongs, Known
 from taskerman.policy.conclusion import Conclusion, Ending
+from taskerman.policy.snapshot import Admitted, Reason, Waiting
 from taskerman.ports.tree import Delete, Link, Op, Record, Set, Tree, Wake
 from taskerman.testing.clock import ManualClock
 from taskerman.testing.tree import LostAnswer

@@ -7,7 +7,7 @@ import pytest
 from taskerman.coordination import layout
 from taskerman.coordination.node_moves import Ready
 from taskerman.model.slot import SlotState
-from taskerman.policy.admission import Reason, Waiting
+from taskerman.policy.snapshot import Reason, Waiting
 from taskerman.ports.tree import Committed, Set
 from tests.contract.test_coordination import Stage, stage
 from tests.support.protocol_tasks import CLUSTER, OTHER

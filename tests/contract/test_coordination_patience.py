@@ -6,7 +6,7 @@ import pytest
 
 from taskerman.coordination.node_moves import NodeMoves, Ready
 from taskerman.model.plan import Plan
-from taskerman.policy.admission import Reason
+from taskerman.policy.snapshot import Reason
 from taskerman.ports.tree import Delete
 from tests.contract.test_coordination import Stage, stage
 from tests.contract.test_coordination_order import reason

@@ -20,9 +20,9 @@ from taskerman.coordination.sweeping import sweep
 from taskerman.errors import Bug
 from taskerman.model.outcome import DeadLetterState, Outcome
 from taskerman.model.task import TaskState
-from taskerman.policy.admission import Waiting
 from taskerman.policy.putting_away import tombstone
 from taskerman.policy.reclaiming import Proof
+from taskerman.policy.snapshot import Waiting
 from taskerman.policy.upkeep import Upkeep
 from taskerman.ports.tree import Committed, Delete, Get, Names, Op, Read, Record, Refused, Stat, Tree
 from taskerman.testing.tree import MemoryTree

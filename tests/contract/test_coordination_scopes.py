@@ -11,7 +11,7 @@ from taskerman.coordination.node_moves import NodeMoves, Ready
 from taskerman.errors import CoordinationUnavailable, ScopeUnknown
 from taskerman.model.plan import ScopePlace
 from taskerman.model.slot import SlotState
-from taskerman.policy.admission import Reason
+from taskerman.policy.snapshot import Reason
 from taskerman.testing.tree import LostAnswer
 from tests.contract.test_coordination import EVERY_LOSS, Stage, stage
 from tests.contract.test_coordination_order import reason

@@ -19,8 +19,8 @@ from taskerman.errors import CoordinationUnavailable, Fenced, RefusedByState
 from taskerman.model.attempt import NodeRecord, SeenIn
 from taskerman.model.outcome import DeadLetterState, Outcome
 from taskerman.model.task import FailureMark, TaskState
-from taskerman.policy.admission import Reason, Waiting
 from taskerman.policy.reclaiming import Proof
+from taskerman.policy.snapshot import Reason, Waiting
 from taskerman.ports.tree import Children, Read, Set, Tree
 from taskerman.testing.tree import LostAnswer
 from tests.contract.test_coordination import EVERY_LOSS, SETTLED, Stage, ground, stage

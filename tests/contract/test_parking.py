@@ -15,7 +15,7 @@ from taskerman.errors import CoordinationUnavailable, RefusedByState
 from taskerman.model.breaker import ClusterRecord
 from taskerman.model.plan import Plan
 from taskerman.model.task import TaskControl, TaskState
-from taskerman.policy.admission import Reason, Waiting
+from taskerman.policy.snapshot import Reason, Waiting
 from taskerman.ports.tree import Committed, Op, Refused, Set
 from taskerman.testing.tree import LostAnswer
 from tests.contract.test_coordination import EVERY_LOSS, SETTLED, Stage, stage

@@ -13,7 +13,7 @@ from taskerman.coordination import layout
 from taskerman.coordination.node_moves import NodeMoves, Ready
 from taskerman.coordination.router_moves import Published
 from taskerman.model.plan import Plan
-from taskerman.policy.admission import Admitted, Reason, Waiting
+from taskerman.policy.snapshot import Admitted, Reason, Waiting
 from taskerman.testing.clock import ManualClock
 from tests.contract.test_coordination import Stage
 from tests.support.protocol_tasks import TaskShape, plan_of

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from taskerman.adapters.zookeeper import Credential, ZookeeperTree
+from taskerman.adapters.zookeeper.securing import secure as secure_tree
 from taskerman.control.rights import rights_here, role_here
 from taskerman.control.subject import Subject
 from taskerman.coordination.rights import ROWS, rights_on
@@ -123,9 +124,9 @@ def test_giving_rights_again_changes_the_passwords_and_leaves_nodes_their_own(co
     one = come(Role.AGENT, node_credential=Credential("n1", "secret of n1"))
     one.commit([Create("/nodes/n1", b"1")])
     newer = Credential("agent", "a new secret")
-    come(Role.CONTROL).secure(IDENTITIES.model_copy(update={"agent": (*IDENTITIES.agent, newer.digest)}))
+    secure_tree(come(Role.CONTROL), IDENTITIES.model_copy(update={"agent": (*IDENTITIES.agent, newer.digest)}))
     open_tree(credential=newer).commit([Create("/nodes/n2")])
-    come(Role.CONTROL).secure(IDENTITIES.model_copy(update={"agent": (newer.digest,)}))
+    secure_tree(come(Role.CONTROL), IDENTITIES.model_copy(update={"agent": (newer.digest,)}))
     with pytest.raises(NotPermitted):
         come(Role.AGENT)
     one = open_tree(credential=newer, node_credential=Credential("n1", "secret of n1"))
@@ -137,7 +138,7 @@ def test_giving_rights_again_changes_the_passwords_and_leaves_nodes_their_own(co
 def test_who_sets_rights_cannot_lock_himself_out(open_tree: OpenTree) -> None:
     tree = open_tree(credential=CREDENTIALS[Role.AGENT])
     with pytest.raises(UsageError, match="lock out"):
-        tree.secure(IDENTITIES)
+        secure_tree(tree, IDENTITIES)
     assert tree.get("/rights") is None
 
 

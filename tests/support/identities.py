@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from taskerman.adapters.zookeeper import ZookeeperTree
 from taskerman.adapters.zookeeper.identity import Credential
+from taskerman.adapters.zookeeper.securing import secure as secure_tree
 from taskerman.model.rights import Identities, Role
 from tests.support.zookeeper import SESSION
 
@@ -23,6 +24,6 @@ def secure(hosts: str, root: str) -> None:
     tree = ZookeeperTree(hosts, root=root, session_timeout=SESSION, credential=CREDENTIALS[Role.CONTROL])
     try:
         tree.open()
-        tree.secure(IDENTITIES)
+        secure_tree(tree, IDENTITIES)
     finally:
         tree.close()

@@ -11,8 +11,8 @@ from unittest import mock
 from taskerman.coordination import layout, passing, waits
 from taskerman.model.attempt import Attempt, NodeRecord
 from taskerman.model.slot import Slot, SlotState
-from taskerman.policy.admission import LaneAhead, Reason, ScopeSeen, Snapshot
 from taskerman.policy.patience import be_patient
+from taskerman.policy.snapshot import LaneAhead, Reason, ScopeSeen, Snapshot
 from taskerman.ports.tree import Check, Create, Delete, Op, Set
 from tests.support import protocol_shared_scenes as scenes
 from tests.support.protocol_edits import Mutation, closes, ends, takes, unversioned, without

@@ -30,8 +30,9 @@ from taskerman.errors import (
 from taskerman.model.attempt import Attempt
 from taskerman.model.outcome import DeadLetterState, Outcome
 from taskerman.model.plan import Plan
-from taskerman.policy.admission import COURTESY, Admitted, Reason, Waiting, admit
+from taskerman.policy.admission import admit
 from taskerman.policy.conclusion import Ending
+from taskerman.policy.snapshot import COURTESY, Admitted, Reason, Waiting
 from taskerman.ports.tree import Op, Read
 from taskerman.testing.clock import ManualClock
 from taskerman.testing.tree import LostAnswer, MemoryTree

@@ -17,18 +17,8 @@ from taskerman.model.outcome import Outcome
 from taskerman.model.slot import Slot, SlotState
 from taskerman.model.task import FailureMark, TaskControl, TaskState
 from taskerman.model.window import Blackout, WeeklyWindow, WindowArgs
-from taskerman.policy.admission import (
-    Admitted,
-    ClusterSeen,
-    LaneAhead,
-    Reason,
-    ScopeSeen,
-    Snapshot,
-    Waiting,
-    admit,
-    gate,
-    others_ahead,
-)
+from taskerman.policy.admission import admit, gate, others_ahead
+from taskerman.policy.snapshot import Admitted, ClusterSeen, LaneAhead, Reason, ScopeSeen, Snapshot, Waiting
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=5)

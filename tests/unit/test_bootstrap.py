@@ -14,6 +14,8 @@ from taskerman import bootstrap, cli
 from taskerman.adapters.instance_metadata import InstanceMetadata
 from taskerman.agent import JournalFile
 from taskerman.agent.journal import Journal
+from taskerman.bootstrap import parts
+from taskerman.bootstrap.parts import make_profile
 from taskerman.errors import UsageError
 from taskerman.model.event import Event
 from taskerman.policy.patience import A_PLACE
@@ -56,7 +58,7 @@ class Metadata(InstanceMetadata):
 def test_an_agent_asks_the_instance_who_it_is_when_the_settings_do_not_say(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(bootstrap, "InstanceMetadata", Metadata)
+    monkeypatch.setattr(parts, "InstanceMetadata", Metadata)
     with pytest.raises(UsageError, match="no tag 'taskerman:cluster'"):
         open_agent(Settings(state_dir=tmp_path))
     monkeypatch.setattr(Metadata, "shown", "redis:a")
@@ -68,15 +70,15 @@ def test_an_agent_asks_the_instance_who_it_is_when_the_settings_do_not_say(
 def test_an_agent_is_of_all_clusters_that_its_tag_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tag: str
 ) -> None:
-    monkeypatch.setattr(bootstrap, "InstanceMetadata", Metadata)
+    monkeypatch.setattr(parts, "InstanceMetadata", Metadata)
     monkeypatch.setattr(Metadata, "shown", tag)
-    assert bootstrap._profile(Settings(node_id="i-1", state_dir=tmp_path)).clusters == ("redis:a", "redis:b")
+    assert make_profile(Settings(node_id="i-1", state_dir=tmp_path)).clusters == ("redis:a", "redis:b")
 
 
 def test_a_tag_that_does_not_name_clusters_is_refused_and_not_read_as_fewer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bootstrap, "InstanceMetadata", Metadata)
+    monkeypatch.setattr(parts, "InstanceMetadata", Metadata)
     monkeypatch.setattr(Metadata, "shown", "redis:a; redis:b")
     with pytest.raises(UsageError, match="redis:a;"):
         open_agent(Settings(node_id="i-1", state_dir=tmp_path))
@@ -133,5 +135,5 @@ def test_a_wrong_setting_is_one_line_naming_the_variable(
 
 def test_how_long_an_agent_lets_others_go_first_is_a_setting(tmp_path: Path) -> None:
     where = {"node_id": "i-1", "clusters": ("demo:web",), "state_dir": tmp_path}
-    assert bootstrap._profile(Settings(**where)).patience == A_PLACE  # type: ignore[arg-type]
-    assert bootstrap._profile(Settings(**where, patience_s=2.5)).patience == timedelta(seconds=2.5)  # type: ignore[arg-type]
+    assert make_profile(Settings(**where)).patience == A_PLACE  # type: ignore[arg-type]
+    assert make_profile(Settings(**where, patience_s=2.5)).patience == timedelta(seconds=2.5)  # type: ignore[arg-type]

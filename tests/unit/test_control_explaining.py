@@ -12,7 +12,7 @@ from taskerman.coordination.operator_moves import OperatorMoves
 from taskerman.errors import NotFound, TaskUnknown
 from taskerman.model.installation import Stranger
 from taskerman.model.outcome import Outcome
-from taskerman.policy.admission import Waiting
+from taskerman.policy.snapshot import Waiting
 from taskerman.ports.tree import Create
 from tests.support.fleet import Fleet, document
 

@@ -14,7 +14,7 @@ from typer.main import get_command
 from taskerman import errors
 from taskerman.cli.app import VERBS, parser_for
 from taskerman.cli.reference import page as settings_page
-from taskerman.policy.admission import Reason
+from taskerman.policy.snapshot import Reason
 from taskerman.policy.upkeep import Upkeep
 from taskerman.settings import FILE_VARIABLE, Settings
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from taskerman import ringing
 from taskerman.errors import NotPermitted
 from taskerman.model.assignment import Doorbell
 from taskerman.ringing import ensure_node_queue, ring
@@ -65,3 +66,26 @@ def test_a_queue_that_may_not_be_made_leaves_its_node_unreached_and_stops_nobody
 
 def test_making_a_queue_is_idempotent(fleet: Fleet) -> None:
     assert ensure_node_queue(fleet.queues, fleet.names, "i-9") == ensure_node_queue(fleet.queues, fleet.names, "i-9")
+
+
+def test_many_are_rung_some_at_a_time_and_whoever_watches_is_told_that_it_gets_on(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten thousand take minutes: a watchdog that saw no sign of life would end the daemon in the middle of it."""
+    monkeypatch.setattr(ringing, "_AT_ONCE", 2)
+    plan = fleet.send(limit=3)
+    seen: list[list[int]] = []
+    nodes = ["i-1", "i-2", "i-3"]
+    assert ring(fleet.queues, fleet.names, plan, nodes, beat=lambda: seen.append(rung(fleet, *nodes))) == ()
+    assert seen == [[2, 2, 1], [2, 2, 2]]
+
+
+def test_when_nobody_of_many_is_reached_the_others_are_not_tried(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ringing, "_AT_ONCE", 2)
+    plan = fleet.send(limit=3)
+    queues = FaultyQueues(fleet.queues, QueueFaults(fail_sends=4))
+    assert ring(queues, fleet.names, plan, ["i-1", "i-2", "i-3"]) == ("i-1", "i-2", "i-3")
+    assert rung(fleet, "i-3") == [1], "it was tried all the same"
+    queues = FaultyQueues(fleet.queues, QueueFaults(fail_sends=3))
+    assert ring(queues, fleet.names, plan, ["i-1", "i-2", "i-3"]) == ("i-1",)
+    assert rung(fleet, "i-3") == [2], "one that cannot be reached stops the others"

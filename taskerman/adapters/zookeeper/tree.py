@@ -44,7 +44,6 @@ from taskerman.ports.tree import (
     Read,
     Record,
     Refused,
-    Set,
     Stat,
     Wake,
     ancestors,
@@ -228,47 +227,19 @@ class ZookeeperTree:
         if record is not None and record.data:
             self._acls = acls_of(decode(Identities, record, RIGHTS), self._node_credential)
 
-    @property
-    def role(self) -> Role | None:
-        """Which role this client has in the installation. None: none of them, or everybody may do everything.
+    def is_control(self, identities: Identities) -> bool:
+        """Whether this client comes as control, were these the installation's identities."""
+        return role_of(identities, self._credentials) is Role.CONTROL
 
-        Raises `CoordinationUnavailable`, `NotPermitted`.
-        """
-        record = self.get(RIGHTS)
-        return (
-            None
-            if record is None or not record.data
-            else role_of(decode(Identities, record, RIGHTS), self._credentials)
-        )
-
-    def secure(self, identities: Identities) -> int:
-        """Record who is who, and give every record its rights; how many there are. Idempotent, to be repeated.
-
-        What others create meanwhile has the rights that they knew of: they learn these when they connect the next
-        time. Raises `UsageError` when this client would lock itself out; `NotPermitted`, `CoordinationUnavailable`.
-        """
-        if role_of(identities, self._credentials) is not Role.CONTROL:
-            raise UsageError(
-                "These identities would lock out whoever sets them: TASKERMAN_ZOOKEEPER_USER and its password are none "
-                "of control's.",
-                next_step="`taskerman keys digest` prints what to put into TASKERMAN_ZOOKEEPER_IDENTITIES.",
-            )
+    def use_rights(self, identities: Identities) -> None:
+        """What is created from now on gets the rights of these."""
         self._acls = acls_of(identities, self._node_credential)
-        self.ensure(RIGHTS)
-        self._give("/", identities)
-        done = self.commit([Set(RIGHTS, identities.to_json(), None)])
-        assert isinstance(done, Committed)
-        return self._secure_below("/", identities) + 1
 
-    def _secure_below(self, path: str, identities: Identities) -> int:
-        listing = self.children(path)
-        paths = [f"{path.rstrip('/')}/{name}" for name in (listing.names if listing else ())]
-        for one in paths:
-            self._give(one, identities)
-        return len(paths) + sum(self._secure_below(one, identities) for one in paths)
+    def give_rights(self, path: str, identities: Identities) -> None:
+        """Give one record its rights, unless it is gone. A node's own identity is known to the node alone, and stays.
 
-    def _give(self, path: str, identities: Identities) -> None:
-        """The rights of one record. A node's own identity is known to the node alone, and is left as it is."""
+        Raises `NotPermitted`, `CoordinationUnavailable`.
+        """
         connection, deadline = self._reach()
         full = self._rooted.full(path)
         there = _wait(connection.client.get_acls_async(full), f"rights of {path}", deadline)

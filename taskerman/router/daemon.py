@@ -7,7 +7,6 @@ be judged now is given back to the queue. It never drops anything and never stop
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -33,10 +32,9 @@ from taskerman.errors import (
 from taskerman.model.base import content_hash
 from taskerman.model.event import Event, Listener
 from taskerman.model.ids import QueueNames
-from taskerman.model.plan import Plan, Refusal, Tombstone
+from taskerman.model.plan import Plan, Tombstone
 from taskerman.model.task import TaskDocument, parse_task_document
 from taskerman.policy.guards import SizeGuard
-from taskerman.policy.letters import announcement, dead_letter_of_document
 from taskerman.policy.routing import deadline, make_plan
 from taskerman.ports.catalog import Catalog
 from taskerman.ports.clock import Clock
@@ -45,11 +43,11 @@ from taskerman.ports.queue import Delivery, Queues
 from taskerman.ports.signatures import Signatures
 from taskerman.pulse import Pulse
 from taskerman.ringing import ring
+from taskerman.router.refusing import Refusals, task_of
 from taskerman.stopping import StopSign
 
 __all__ = ["Router", "RouterLimits"]
 
-_BODY_KEPT = 16 * 1024
 _PATIENT_RECEIVES = 5
 
 
@@ -101,6 +99,7 @@ class Router:
         self._guard = guard
         self._throw = throw
         self._pulse = pulse or Pulse()
+        self._refusals = Refusals(moves, queues, names, clock, emit)
         self._stop = StopSign()
         self._swept_at: float | None = None
 
@@ -162,7 +161,7 @@ class Router:
     def route(self, delivery: Delivery) -> None:
         """Do what one document asks for. Raises only `StopNow`; whatever else happens, the message is not lost."""
         try:
-            if not self._was_refused(delivery):
+            if not self._refusals.settled(delivery):
                 self._route(delivery)
         except InstallationRefused as error:
             self._not_now(delivery, error)
@@ -182,28 +181,6 @@ class Router:
             self._not_now(delivery, error)
         except Exception as error:  # what nobody foresaw stops one document, not the daemon, and is told
             self._not_now(delivery, Bug(f"{type(error).__name__}: {error}"))
-
-    def _was_refused(self, delivery: Delivery) -> bool:
-        """A message that was refused stays refused, however often it comes: only what is sent anew is judged anew."""
-        refusal = self._moves.refusal(_sha256(delivery.body))
-        if refusal is None or delivery.sent_at > (refusal.sent_at or refusal.at):
-            return False
-        self._announce(refusal)
-        delivery.ack()
-        return True
-
-    def _announce(self, refusal: Refusal) -> None:
-        if refusal.dead_letter != "owed":
-            return
-        text = announcement(dead_letter_of_document(refusal))
-        try:
-            self._queues.send(self._names.dead_letter, text)
-        except NotFound:
-            self._queues.ensure(self._names.dead_letter)
-            self._queues.send(self._names.dead_letter, text)
-        task = {"task": refusal.task_id} if refusal.task_id else {}
-        self._emit(Event("dead_letter_sent", {**task, "sha256": refusal.sha256, "origin": "document"}, "warning"))
-        self._moves.announced(refusal.sha256)
 
     def _route(self, delivery: Delivery) -> None:
         document, received = parse_task_document(delivery.body)
@@ -229,7 +206,7 @@ class Router:
             self._emit(Event("task_parked", fields, "warning"))
             delivery.ack()
             return
-        unreached = ring(self._queues, self._names, plan, self._moves.unended(plan))
+        unreached = ring(self._queues, self._names, plan, self._moves.unended(plan), beat=self._pulse.beat)
         if unreached:
             raise QueuesUnavailable(f"{len(unreached)} of {len(plan.nodes)} nodes could not be rung: {unreached[:5]}.")
         self._emit(Event("task_routed", {"task": document.task_id, "cluster": document.cluster_name}))
@@ -312,7 +289,7 @@ class Router:
         doublings: int = 2 ** (tries - 1)
         wait = min(self._limits.again * doublings * (0.5 + self._throw() / 2), timedelta(minutes=10))
         level = "warning" if isinstance(error, TransientError) else "error"
-        fields = {**_task(delivery.body), "why": str(error), "code": error.code, "s": wait.seconds}
+        fields = {**task_of(delivery.body), "why": str(error), "code": error.code, "s": wait.seconds}
         self._emit(Event("document_waits", fields, level))
         self._give_back(delivery, wait)
 
@@ -323,32 +300,12 @@ class Router:
             self._emit(Event("requeue_failed", {"why": str(failed)}, "warning"))  # its loan runs out by itself
 
     def _refuse(self, delivery: Delivery, error: TaskermanError) -> None:
-        """Record, announce, delete: each step is repeated by the next delivery if a crash cuts in."""
-        raw = delivery.body.encode("utf-8", "surrogatepass")
-        named = _named(delivery.body)
-        refusal = Refusal(
-            sha256=_sha256(delivery.body),
-            code=error.code,
-            reason=str(error),
-            at=self._clock.now(),
-            sent_at=delivery.sent_at,
-            queue=delivery.queue,
-            body=raw[:_BODY_KEPT].decode("utf-8", "replace"),
-            body_bytes=len(raw),
-            body_truncated=len(raw) > _BODY_KEPT,
-            task_id=named.task_id if named else None,
-            cluster_name=named.cluster_name if named else None,
-        )
         try:
-            recorded = self._moves.refuse(refusal, delivery.sent_at)
-            self._announce(recorded)
-            delivery.ack()
+            self._refusals.refuse(delivery, error)
         except StopNow:
             raise
         except TaskermanError as failed:
             self._not_now(delivery, failed)
-            return
-        self._emit(Event("document_refused", {**_task(delivery.body), "code": error.code, "why": str(error)}, "error"))
 
     def _sweep(self) -> None:
         now = self._clock.monotonic()
@@ -361,21 +318,3 @@ class Router:
                 return
             for task in closed:
                 self._emit(Event("task_closed", {"task": task}))
-
-
-def _named(body: str) -> TaskDocument | None:
-    """The document in a refused body, when it can be read that far."""
-    try:
-        return parse_task_document(body)[0]
-    except TaskermanError:
-        return None
-
-
-def _task(body: str) -> dict[str, object]:
-    """The id that an event about this body carries, when it has one."""
-    named = _named(body)
-    return {} if named is None else {"task": named.task_id}
-
-
-def _sha256(body: str) -> str:
-    return hashlib.sha256(body.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,226 @@
+"""Composition: the only module that picks adapters. Everything else receives what it needs as arguments.
+
+Each function opens what one kind of process needs, lends it, and closes it again, whatever happened in between.
+Nothing is reached before it is wanted, so that a verb which needs only a queue needs only a queue.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from taskerman.adapters.clock import SystemClock
+from taskerman.adapters.runners import InstalledRunners
+from taskerman.adapters.zookeeper import Credential
+from taskerman.agent import Agent, JournalFile
+from taskerman.agent.isolation import detect
+from taskerman.bootstrap.parts import (
+    Connect,
+    make_aws,
+    make_connect,
+    make_discoveries,
+    make_profile,
+    make_queues,
+    make_securing,
+    make_signatures,
+)
+from taskerman.bootstrap.subject import subject_of
+from taskerman.masking import masked
+from taskerman.model.event import Listener
+from taskerman.ports.history import History, HistoryReader
+from taskerman.pulse import Pulse
+from taskerman.settings import Loaded, Settings, load
+
+if TYPE_CHECKING:  # what only some processes need is imported where it is opened: an agent at rest stays small
+    from taskerman.control import Desk
+    from taskerman.control.history import HistoryUpgraded
+    from taskerman.janitor import Janitor
+    from taskerman.router import Router
+    from taskerman.telemetry.telling import Told
+
+
+__all__ = [
+    "Connect",
+    "generate_key",
+    "identity_digest",
+    "open_agent",
+    "open_desk",
+    "open_history",
+    "open_history_reader",
+    "open_janitor",
+    "open_router",
+    "read_settings",
+    "sign_document",
+    "subject_of",
+    "upgrade_history",
+]
+
+_A_PERSON_WAITS = timedelta(seconds=5)
+_A_DAEMON_WAITS = timedelta(seconds=15)
+"""For ZooKeeper's first answer. Several servers are tried in it."""
+
+
+def read_settings() -> Loaded:
+    """The settings of this process. Raises `UsageError`."""
+    return load()
+
+
+@contextmanager
+def open_desk(settings: Settings, *, connect: Connect | None = None) -> Iterator[Desk]:
+    """An operator's desk. Its tree connects when a verb first needs it."""
+    from taskerman.control import Desk  # noqa: PLC0415
+
+    with ExitStack() as closing:
+        aws = make_aws(closing)
+        tree = make_connect(settings, connect, _A_PERSON_WAITS)()
+        closing.callback(tree.close)
+        yield Desk(
+            tree=tree,
+            queues=make_queues(settings, aws),
+            names=settings.queue_names,
+            discoveries=make_discoveries(settings, aws, closing),
+            catalog=InstalledRunners(),
+            clock=SystemClock(),
+            by=settings.operator,
+            guard=settings.guard,
+            secure=make_securing(settings, tree),
+        )
+
+
+@contextmanager
+def open_router(
+    settings: Settings, emit: Listener, *, connect: Connect | None = None, told: Told | None = None
+) -> Iterator[Router]:
+    """A router; it connects when it runs, and waits for ZooKeeper as long as it must."""
+    from taskerman.coordination.router_moves import RouterMoves  # noqa: PLC0415
+    from taskerman.router import Router  # noqa: PLC0415
+
+    with ExitStack() as closing:
+        aws = make_aws(closing, told)
+        tree = make_connect(settings, connect, _A_DAEMON_WAITS, told)()
+        closing.callback(tree.close)
+        yield Router(
+            RouterMoves(tree),
+            queues=make_queues(settings, aws),
+            names=settings.queue_names,
+            discoveries=make_discoveries(settings, aws, closing),
+            catalog=InstalledRunners(),
+            clock=SystemClock(),
+            emit=emit,
+            guard=settings.guard,
+            signatures=make_signatures(settings),
+            pulse=told.pulse if told else None,
+        )
+
+
+@contextmanager
+def open_janitor(
+    settings: Settings, emit: Listener, *, connect: Connect | None = None, told: Told | None = None
+) -> Iterator[Janitor]:
+    """A janitor; it connects when it runs, and waits for ZooKeeper as long as it must."""
+    from taskerman.janitor import Janitor  # noqa: PLC0415
+    from taskerman.janitor.kit import Kit as JanitorKit  # noqa: PLC0415
+
+    with ExitStack() as closing:
+        aws = make_aws(closing, told)
+        tree = make_connect(settings, connect, _A_DAEMON_WAITS, told)()
+        closing.callback(tree.close)
+        kit = JanitorKit(
+            tree=tree,
+            queues=make_queues(settings, aws),
+            names=settings.queue_names,
+            discoveries=make_discoveries(settings, aws, closing),
+            history=closing.enter_context(open_history(settings)),
+            clock=SystemClock(),
+            emit=emit,
+            upkeep=settings.janitor,
+            by=f"janitor@{socket.gethostname()}:{os.getpid()}",
+            pulse=told.pulse if told else Pulse(),
+            counts=told is not None and told.metrics is not None,
+        )
+        yield Janitor(kit)
+
+
+@contextmanager
+def open_agent(
+    settings: Settings, emit: Listener, *, connect: Connect | None = None, told: Told | None = None
+) -> Iterator[Agent]:
+    """The agent of this node, with its journal locked; it connects when it has work.
+
+    Raises `UsageError` when the settings do not say which node this is, `LockedByAnother`, `StopNow`.
+    """
+    profile = make_profile(settings)
+    with ExitStack() as closing:
+        aws = make_aws(closing, told)
+        journal = closing.enter_context(JournalFile(settings.state_dir, profile.node))
+        yield Agent(
+            profile,
+            journal,
+            connect=make_connect(settings, connect, _A_DAEMON_WAITS, told, node=profile.node),
+            queues=make_queues(settings, aws),
+            names=settings.queue_names,
+            catalog=InstalledRunners(),
+            clock=SystemClock(),
+            emit=emit,
+            pulse=told.pulse if told else None,
+            isolation=detect(settings.cgroup, journal.now.uuid),
+        )
+
+
+@contextmanager
+def open_history(settings: Settings) -> Iterator[History]:
+    """Where the janitor records the past. It connects when something is recorded. Raises `UsageError`."""
+    from taskerman.adapters.sql import SqlHistory  # noqa: PLC0415  a fifth of a second that only its users pay
+
+    history = SqlHistory(settings.history, upgrades=settings.history_upgrade)
+    try:
+        yield history
+    finally:
+        history.close()
+
+
+@contextmanager
+def open_history_reader(settings: Settings) -> Iterator[HistoryReader]:
+    """The past, for people. Raises `UsageError`."""
+    from taskerman.adapters.sql import SqlHistoryReader  # noqa: PLC0415
+
+    reader = SqlHistoryReader(settings.history)
+    try:
+        yield reader
+    finally:
+        reader.close()
+
+
+def upgrade_history(settings: Settings) -> HistoryUpgraded:
+    """Make the history's tables, or bring them up to date. Idempotent, and safe while others write or upgrade too.
+
+    Raises `HistorySchema` (a newer build made them), `HistoryUnavailable`, `NotPermitted`, `UsageError`.
+    """
+    from taskerman.adapters.sql import upgrade  # noqa: PLC0415
+    from taskerman.control.history import HistoryUpgraded  # noqa: PLC0415
+
+    return HistoryUpgraded(place=masked(settings.history), revision=upgrade(settings.history))
+
+
+def sign_document(document: Mapping[str, Any], file: Path, key: str) -> dict[str, Any]:
+    """`document` with its signature by the private key in `file`. Raises `UsageError`."""
+    from taskerman.adapters.signatures import sign  # noqa: PLC0415
+
+    return sign(document, file, key)
+
+
+def generate_key(file: Path) -> Path:
+    """Make a key pair, `file` and `.pub` beside it; the path of that. Raises `UsageError`."""
+    from taskerman.adapters.signatures import generate_key as generate  # noqa: PLC0415
+
+    return generate(file)
+
+
+def identity_digest(user: str, password: str) -> str:
+    """What ZooKeeper knows of a user and a password."""
+    return Credential(user, password).digest
