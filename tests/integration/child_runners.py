@@ -36,7 +36,7 @@ class Plain(TaskRunner):
 
     def execute_action(self) -> None:
         self.mark("began", str(os.getpid()))
-        self.ctx.save(from_action={"seen": self.ctx.saved["from_pre_check"]} if self.ctx.saved else None)
+        self.ctx.save(from_action={"seen": self.ctx.saved.get("from_pre_check")} if self.ctx.saved else None)
 
     def post_check(self) -> Check:
         return Wait(str(sorted(self.ctx.saved)), until=datetime(2026, 1, 31, 12, tzinfo=UTC), of="cluster")
