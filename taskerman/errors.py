@@ -55,6 +55,9 @@ __all__ = [
     "OperatorError",
     "QueuesUnavailable",
     "RefusedByState",
+    "ScheduleExists",
+    "ScheduleUnknown",
+    "SchedulesInvalid",
     "ScopeUnknown",
     "SignatureRefused",
     "StopNow",
@@ -153,6 +156,18 @@ class SignatureRefused(DocumentError):
     exit_code = 6
 
 
+class SchedulesInvalid(OperatorError):
+    """Declared schedules that cannot be accepted: each fault by file, line and field. None of them is taken."""
+
+    code = "E-SCHEDULE"
+
+    def __init__(self, faults: tuple[str, ...], *, next_step: str = "") -> None:
+        """`faults`: one line each, at least one."""
+        shown = "; ".join(faults[:5]) + (f"; and {len(faults) - 5} more" if len(faults) > 5 else "")
+        super().__init__(f"{shown}.", next_step=next_step)
+        self.faults = faults
+
+
 class ClusterEmpty(DocumentError):
     """Discovery answered, and the cluster has no running node."""
 
@@ -184,6 +199,12 @@ class TaskUnknown(NotFound):
     code = "E-TASK-UNKNOWN"
 
 
+class ScheduleUnknown(NotFound):
+    """No schedule of that name is declared."""
+
+    code = "E-SCHEDULE-UNKNOWN"
+
+
 class RefusedByState(OperatorError):
     """The thing is there, but its state forbids this; nothing was changed."""
 
@@ -201,6 +222,12 @@ class TaskExists(RefusedByState):
     """The id is taken by a task with other content."""
 
     code = "E-TASK-EXISTS"
+
+
+class ScheduleExists(RefusedByState):
+    """The name is taken by another schedule."""
+
+    code = "E-SCHEDULE-EXISTS"
 
 
 class TaskEnded(RefusedByState):

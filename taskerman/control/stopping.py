@@ -6,7 +6,6 @@ acknowledgement names it: it is read after the change, when nothing can be added
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -19,6 +18,7 @@ from taskerman.coordination.tasks import refuse_unless_parked
 from taskerman.errors import TaskUnknown, UsageError
 from taskerman.model.hold import Hold
 from taskerman.model.ids import TaskId
+from taskerman.model.span import parse_span
 from taskerman.ringing import ring
 
 __all__ = ["approve", "cancel", "cancelled", "hold", "resume", "time_span", "unhold"]
@@ -42,14 +42,10 @@ def hold(desk: Desk, on: str, why: str, lasts: timedelta | None = None) -> Held:
 
 def time_span(text: str) -> timedelta:
     """`90s`, `30m`, `2h`, `1d12h`: how long a hold lasts. Raises `UsageError`."""
-    found = re.fullmatch(r"(?:([0-9]+)d)?(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)s)?", text.strip())
-    days, hours, minutes, seconds = (int(part or 0) for part in found.groups()) if found else (0, 0, 0, 0)
-    if not any((days, hours, minutes, seconds)):
-        raise UsageError(f"{text!r} is not a time span.", next_step="Write 90s, 30m, 2h or 1d12h.")
     try:
-        span = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
-    except OverflowError:
-        span = timedelta.max
+        span = parse_span(text)
+    except ValueError as error:
+        raise UsageError(f"{error}.", next_step="Write 90s, 30m, 2h or 1d12h.") from None
     if span > _LONGEST_HOLD:
         raise UsageError(
             f"{text} is longer than {_LONGEST_HOLD.days} days.", next_step="Leave --for out, and lift it yourself."

@@ -1,0 +1,63 @@
+"""Where schedules are declared: files that are reviewed, and a database into which people add.
+
+A source says what is declared, all of it or nothing: half of a reviewed version is another version, that nobody
+reviewed. What is in force is another question; whoever asks it keeps the last good answer of each source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from taskerman.model.schedule import Schedule, ScheduleName
+from taskerman.model.schedule_record import Declaration, ScheduleOrigin
+
+__all__ = ["ScheduleSource", "ScheduleStore"]
+
+
+class ScheduleSource(Protocol):
+    """One place where schedules are declared. Used from one thread."""
+
+    @property
+    def origin(self) -> ScheduleOrigin:
+        """What its declarations say they are from."""
+        ...
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people, without secrets: the path of a folder, the address of a database."""
+        ...
+
+    def changed(self) -> bool:
+        """Whether `read` may answer otherwise than it last did; True before the first one. Cheap: asked every few
+        seconds. A change that is still being written (a checkout under way) is no change yet.
+
+        Raises `TransientError`, `NotPermitted`.
+        """
+        ...
+
+    def read(self) -> Sequence[Declaration]:
+        """Everything that is declared there, by name. A place where nothing was ever declared has nothing.
+
+        Raises `SchedulesInvalid`, which names every fault by file, line and field; `TransientError`, `NotPermitted`.
+        """
+        ...
+
+
+class ScheduleStore(ScheduleSource, Protocol):
+    """The one that people write. Every change is recorded with its audit entry in one transaction.
+
+    All raise `HistoryUnavailable` (it may or may not have happened: look) and `NotPermitted`.
+    """
+
+    def add(self, schedule: Schedule, by: str, why: str) -> None:
+        """Declare a new one. Raises `ScheduleExists`."""
+        ...
+
+    def edit(self, schedule: Schedule, by: str, why: str) -> Schedule:
+        """Declare it otherwise; what it was. Raises `ScheduleUnknown`."""
+        ...
+
+    def remove(self, name: ScheduleName, by: str, why: str) -> Schedule:
+        """Declare it no more; what it was. Raises `ScheduleUnknown`."""
+        ...
