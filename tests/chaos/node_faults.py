@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from tests.chaos.fault import Fault, World, acting_lines, acting_seat, signal_service
-from tests.chaos.town import SESSION_S
+from tests.chaos.town import NODE_DISK_BYTES, SESSION_S
 
 __all__ = [
     "ActionKilled",
@@ -175,7 +175,14 @@ class DiskFull(Fault):
         return cls(dice.uniform(1.0, 10.0), dice.randrange(1000))
 
     def inject(self, world: World) -> bool:
-        with suppress(OSError), self._ballast(world).open("ab", buffering=0) as file:
+        ballast = self._ballast(world)
+        with suppress(OSError), ballast.open("ab", buffering=0) as file:
+            disk = os.fstatvfs(file.fileno())
+            if disk.f_blocks * disk.f_frsize > NODE_DISK_BYTES:
+                # The seat is just given to another instance, whose small disk is not mounted yet: this is the
+                # machine's own, and nobody's to fill.
+                ballast.unlink()
+                return False
             for size in (1 << 16, 1 << 10, 1):
                 with suppress(OSError):
                     while True:

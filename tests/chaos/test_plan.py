@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
-from tests.chaos.fault import Fault
+from tests.chaos.fault import Fault, World
 from tests.chaos.faults import KINDS
+from tests.chaos.node_faults import DiskFull
 from tests.chaos.schedule import Act, draw, read, write
 
 
@@ -36,3 +40,17 @@ def test_where_there_is_no_cell_nothing_is_planned_that_needs_one() -> None:
 
 def test_people_act_all_the_time() -> None:
     assert sum(isinstance(planned.what, Act) for planned in drawn()) > 100
+
+
+def test_a_disk_that_is_not_a_nodes_small_one_is_never_filled(tmp_path: Path) -> None:
+    """A seat whose new instance has its folder and not yet its disk: the fault must not fill the machine's own."""
+    (tmp_path / "state").mkdir()
+    world = SimpleNamespace(seat=lambda number: SimpleNamespace(home=tmp_path))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))  # so that a wrong answer costs a megabyte
+    try:
+        hit = DiskFull(1.0, 0).inject(cast(World, world))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not hit
+    assert list((tmp_path / "state").iterdir()) == []

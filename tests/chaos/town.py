@@ -33,7 +33,7 @@ __all__ = ["SCOPES", "SESSION_S", "Listener", "Seat", "Service", "Town"]
 
 Listener = Callable[..., dict[str, Any]]
 """Told of everything, as (what, **known); answers with the line that was written."""
-_DISK = "8m"
+NODE_DISK_BYTES = 8 * 1024 * 1024
 _RESTART_S = 0.5
 SESSION_S = 4
 SCOPES = {"wire": 2}
@@ -174,7 +174,7 @@ class Town:
             (seat.home / "state").mkdir(parents=True)
             (seat.home / "boot_id").write_text(f"{uuid.uuid4()}\n")
             if self.ground.has_networks:
-                argv = ["mount", "-t", "tmpfs", "-o", f"size={_DISK}", "none", str(seat.home / "state")]
+                argv = ["mount", "-t", "tmpfs", "-o", f"size={NODE_DISK_BYTES}", "none", str(seat.home / "state")]
                 subprocess.run(argv, check=True)
             self.tell("seated", seat=seat.name, clusters=seat.clusters, node=seat.instance)
 
