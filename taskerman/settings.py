@@ -226,6 +226,10 @@ class Settings(BaseSettings):
         '"owners": ["gsi"]}}; without owners: for anybody',
     )
     signatures_required: bool = Field(False, description="routers refuse documents that are not signed")
+    scheduler_key_file: Path | None = Field(
+        None, description="the Ed25519 private key with which the scheduler signs what it emits; absent: it does not"
+    )
+    scheduler_key_id: str = Field("", description="that key's id; else the file's name without its ending")
     runners: dict[str, dict[str, JsonValue]] = Field(
         default_factory=dict, description="this node's configuration for each runner, such as how a service restarts"
     )

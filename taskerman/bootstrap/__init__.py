@@ -11,6 +11,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ from taskerman.bootstrap.parts import (
     make_queues,
     make_securing,
     make_signatures,
+    make_sources,
 )
 from taskerman.bootstrap.subject import subject_of
 from taskerman.masking import masked
@@ -41,6 +43,7 @@ if TYPE_CHECKING:  # what only some processes need is imported where it is opene
     from taskerman.control.history import HistoryUpgraded
     from taskerman.janitor import Janitor
     from taskerman.router import Router
+    from taskerman.scheduler import Scheduler
     from taskerman.telemetry.telling import Told
 
 
@@ -54,6 +57,7 @@ __all__ = [
     "open_history_reader",
     "open_janitor",
     "open_router",
+    "open_scheduler",
     "read_settings",
     "sign_document",
     "subject_of",
@@ -144,6 +148,40 @@ def open_janitor(
             counts=told is not None and told.metrics is not None,
         )
         yield Janitor(kit)
+
+
+@contextmanager
+def open_scheduler(
+    settings: Settings, emit: Listener, *, connect: Connect | None = None, told: Told | None = None
+) -> Iterator[Scheduler]:
+    """A scheduler; it connects when it runs, and waits for ZooKeeper as long as it must. Raises `UsageError`."""
+    from taskerman.scheduler import Scheduler  # noqa: PLC0415
+    from taskerman.scheduler.kit import Kit as SchedulerKit  # noqa: PLC0415
+    from taskerman.scheduler.writing import writer  # noqa: PLC0415
+
+    key = settings.scheduler_key_file
+    if key is not None:
+        _signed(key, settings.scheduler_key_id, {})  # one that cannot be used is said now, not when something is due
+    with ExitStack() as closing:
+        aws = make_aws(closing, told)
+        tree = make_connect(settings, connect, _A_DAEMON_WAITS, told)()
+        closing.callback(tree.close)
+        kit = SchedulerKit(
+            tree=tree,
+            queues=make_queues(settings, aws),
+            names=settings.queue_names,
+            sources=make_sources(settings, aws, closing),
+            clock=SystemClock(),
+            emit=emit,
+            body_of=writer(None if key is None else partial(_signed, key, settings.scheduler_key_id)),
+            by=f"scheduler@{socket.gethostname()}:{os.getpid()}",
+            pulse=told.pulse if told else Pulse(),
+        )
+        yield Scheduler(kit)
+
+
+def _signed(key: Path, key_id: str, document: Mapping[str, Any]) -> dict[str, Any]:
+    return sign_document(document, key, key_id)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ Nothing is reached here, and nothing opened that whoever asks does not close.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
 from functools import partial
@@ -19,6 +19,7 @@ from taskerman.adapters.zookeeper import Credential, Wire, ZookeeperTree
 from taskerman.adapters.zookeeper.securing import secure
 from taskerman.agent import Profile
 from taskerman.model.ids import NodeId
+from taskerman.ports.schedules import ScheduleSource
 from taskerman.ports.signatures import Signatures
 from taskerman.ports.tree import Tree
 from taskerman.settings import Settings
@@ -35,6 +36,7 @@ __all__ = [
     "make_queues",
     "make_securing",
     "make_signatures",
+    "make_sources",
 ]
 
 Connect = Callable[[], Tree]
@@ -115,6 +117,11 @@ def make_signatures(settings: Settings) -> Signatures | None:
 
     keys = {name: KeySource(key.file, key.owners) for name, key in settings.signature_keys.items()}
     return SignatureKeys(keys, required=settings.signatures_required)
+
+
+def make_sources(settings: Settings, aws: Aws, closing: ExitStack) -> Sequence[ScheduleSource]:
+    """Where schedules are declared; of two that declare the same name the first counts."""
+    return ()
 
 
 def make_securing(settings: Settings, tree: Tree) -> Callable[[], int] | None:

@@ -18,7 +18,12 @@ __all__ = ["invoke", "main"]
 
 INTERRUPTED = 130
 
-_LISTS = {"slots": ("list", "release"), "scopes": ("list", "set"), "history": ("list", "letters", "audit", "upgrade")}
+_LISTS = {
+    "slots": ("list", "release"),
+    "scopes": ("list", "set"),
+    "history": ("list", "letters", "audit", "upgrade"),
+    "schedules": ("list", "show", "add", "edit", "pause", "resume", "remove", "trigger", "collect"),
+}
 """Verbs with verbs of their own that list when none of those follows."""
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from taskerman.cli import breakers, daemons, history, installation, keys, letters, scopes, stops, tasks
+from taskerman.cli import breakers, daemons, history, installation, keys, letters, schedules, scopes, stops, tasks
 
 __all__ = ["VERBS", "parser_for"]
 
@@ -29,9 +29,11 @@ VERBS: dict[str, Callable[..., Any] | typer.Typer] = {
     "breaker": breakers.breaker,
     "dlq": letters.dlq,
     "history": history.history,
+    "schedules": schedules.schedules,
     "router": daemons.router,
     "agent": daemons.agent,
     "janitor": daemons.janitor,
+    "scheduler": daemons.scheduler,
     "init": installation.init,
     "doctor": installation.doctor,
     "settings": installation.settings,

@@ -1,4 +1,4 @@
-"""Verbs that start a daemon: router, agent, janitor; and the demo."""
+"""Verbs that start a daemon: router, agent, janitor, scheduler; and the demo."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from taskerman.telemetry.declarations import Role
     from taskerman.telemetry.telling import Told
 
-__all__ = ["agent", "demo", "janitor", "router"]
+__all__ = ["agent", "demo", "janitor", "router", "scheduler"]
 
 
 def router() -> None:
@@ -70,12 +70,32 @@ def janitor(
             print("Another janitor leads: nothing was left to do.")
 
 
+def scheduler(
+    once: Annotated[
+        bool, typer.Option("--once", help="Emit what is due, if no other leads, and end: for cron, a timer, a Lambda.")
+    ] = False,
+) -> None:
+    """Make tasks of schedules, each on time. One leads, others stand by; SIGTERM ends it."""
+    from taskerman import bootstrap  # noqa: PLC0415
+
+    settings = bootstrap.read_settings().settings
+    with (
+        _telling("scheduler", settings, once=once) as told,
+        bootstrap.open_scheduler(settings, told.emit, told=told) as daemon,
+    ):
+        if not once:
+            _stop_on_signals(daemon.stop)
+            daemon.run()
+        elif not daemon.run_once():
+            print("Another scheduler leads: nothing was left to do.")
+
+
 def demo(
     embedded: Annotated[
         bool, typer.Option("--embedded", help="Coordinate in memory, even where a ZooKeeper could be started.")
     ] = False,
 ) -> int:
-    """A rolling restart on this machine, and one that stops by itself. Everything is thrown away afterwards."""
+    """A rolling restart on this machine, and one that stops itself. Everything is thrown away afterwards."""
     from taskerman.demo import main  # noqa: PLC0415
 
     return main(embedded=embedded)

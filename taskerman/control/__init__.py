@@ -15,6 +15,14 @@ from taskerman.control.explaining import explain
 from taskerman.control.following import follow, follow_cancel
 from taskerman.control.history import outcome_named, past_audit, past_letters, past_tasks, point_in_time
 from taskerman.control.places import list_slots, release, slots_of
+from taskerman.control.scheduling import (
+    list_schedules,
+    pause_schedule,
+    resume_schedule,
+    show_schedule,
+    trigger_document,
+    trigger_schedule,
+)
 from taskerman.control.scoping import list_scopes, set_scope
 from taskerman.control.status import overview, task_status
 from taskerman.control.stopping import approve, cancel, hold, resume, time_span, unhold
@@ -35,6 +43,7 @@ __all__ = [
     "hold",
     "initialise",
     "list_letters",
+    "list_schedules",
     "list_scopes",
     "list_slots",
     "outcome_named",
@@ -42,6 +51,7 @@ __all__ = [
     "past_audit",
     "past_letters",
     "past_tasks",
+    "pause_schedule",
     "point_in_time",
     "prepare",
     "preview",
@@ -49,12 +59,16 @@ __all__ = [
     "release",
     "reset_breaker",
     "resume",
+    "resume_schedule",
     "set_scope",
     "show_breakers",
     "show_letter",
+    "show_schedule",
     "slots_of",
     "submit",
     "task_status",
     "time_span",
+    "trigger_document",
+    "trigger_schedule",
     "unhold",
 ]

@@ -9,8 +9,9 @@ import re
 
 from taskerman.errors import UsageError
 from taskerman.model.ids import ID, ClusterName, NodeId, TaskId
+from taskerman.model.schedule import LONGEST_SCHEDULE_NAME, ScheduleName, firing_of
 
-__all__ = ["check_cluster", "check_node", "check_task"]
+__all__ = ["check_cluster", "check_node", "check_schedule", "check_task"]
 
 
 def check_task(text: str) -> TaskId:
@@ -28,6 +29,17 @@ def check_node(text: str) -> NodeId:
         return text
     raise UsageError(
         f"{_shown(text)} cannot be the id of a node.", next_step="`taskerman status TASK` lists the nodes of a task."
+    )
+
+
+def check_schedule(text: str) -> ScheduleName:
+    """`text`, which can be the name of a schedule. Raises `UsageError`."""
+    if re.fullmatch(ID, text) and len(text) <= LONGEST_SCHEDULE_NAME:
+        return text
+    found = firing_of(text)
+    meant = f"If it is a task of one: `taskerman schedules show {found[0]}`. " if found else ""
+    raise UsageError(
+        f"{_shown(text)} cannot be the name of a schedule.", next_step=f"{meant}`taskerman schedules` lists them."
     )
 
 

@@ -12,6 +12,7 @@ from taskerman.model.base import Noun
 from taskerman.model.hold import LAYOUT, Control
 from taskerman.model.ids import ClusterName, NodeId, TaskId
 from taskerman.model.installation import Strangers
+from taskerman.model.schedule import ScheduleName
 from taskerman.model.slot import ScopeRecord, Slot
 from taskerman.ports.tree import Record
 
@@ -26,6 +27,7 @@ __all__ = [
     "REFUSED",
     "RESTORED",
     "RIGHTS",
+    "SCHEDULES",
     "SCOPES",
     "SCOPE_DATA",
     "STRANGERS",
@@ -54,6 +56,7 @@ __all__ = [
     "progress",
     "progresses",
     "refused",
+    "schedule",
     "scope",
     "slot",
     "slots",
@@ -76,6 +79,7 @@ JANITOR = "/janitor"
 STRANGERS = "/strangers"
 RIGHTS = "/rights"
 DOCTOR = "/doctor"
+SCHEDULES = "/schedules"
 
 RESTORED = "restored"
 """The id of the stop that a node puts which knows a later state. It is shown among the holds; it is not lifted so."""
@@ -210,6 +214,11 @@ def end(name: TaskId, node_id: NodeId) -> str:
 def refused(sha256: str) -> str:
     """The record of a document that was not accepted."""
     return f"{REFUSED}/{sha256}"
+
+
+def schedule(name: ScheduleName) -> str:
+    """What is in force of a schedule, and how far it has been decided."""
+    return f"{SCHEDULES}/{name}"
 
 
 def leader(role: str) -> str:

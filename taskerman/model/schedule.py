@@ -25,6 +25,7 @@ from taskerman.model.task import TaskDocument, parse_task_document
 from taskerman.model.window import ZoneName
 
 __all__ = [
+    "LONGEST_SCHEDULE_NAME",
     "CatchUp",
     "Firing",
     "Overlap",
@@ -36,8 +37,10 @@ __all__ = [
     "template_of",
 ]
 
-_LONGEST_NAME = 40
-ScheduleName = Annotated[str, StringConstraints(pattern=rf"^[A-Za-z0-9][A-Za-z0-9_-]{{0,{_LONGEST_NAME - 1}}}\z")]
+LONGEST_SCHEDULE_NAME = 40
+ScheduleName = Annotated[
+    str, StringConstraints(pattern=rf"^[A-Za-z0-9][A-Za-z0-9_-]{{0,{LONGEST_SCHEDULE_NAME - 1}}}\z")
+]
 """Short enough that the ids of its tasks, and of what is redriven of them, are still ids."""
 
 _VERSION = 1.2
@@ -125,6 +128,8 @@ class Schedule(Noun):
             span: timedelta | None = getattr(self, name)
             if span is not None and not timedelta() < span <= timedelta(days=366):
                 raise ValueError(f"{name} is 1s to 366d")
+        if self.catch_up is CatchUp.ALL and self.overlap is not Overlap.QUEUE:
+            raise ValueError("catch_up: all makes up for several at once, so it wants overlap: queue")
         filled = sorted(set(_COMPUTED) & set(self.task))
         if filled:
             raise ValueError(f"task.{filled[0]} is filled in by each firing")
@@ -145,6 +150,16 @@ class Schedule(Noun):
     def timing(self) -> tuple[object, ...]:
         """What says when. A schedule of which this changed starts from now, as a new one does."""
         return (self.cron, self.every, self.timezone if self.cron is not None else "", self.jitter, self.enabled)
+
+    @property
+    def action(self) -> str:
+        """What its tasks do, `<runner>:<operation>`."""
+        return str(_action(self).get("action", self.task.get("action", "")))
+
+    @property
+    def cluster(self) -> str:
+        """To which cluster."""
+        return str(self.task.get("cluster_name", ""))
 
     def firing(self, nominal: datetime) -> Firing:
         """The firing of that nominal time."""

@@ -50,7 +50,8 @@ class Paused(Noun):
 
 
 class PendingFiring(Noun):
-    """A task that is decided, and of which nobody has noted yet that it was sent. `body`: the document, as sent.
+    """A task that is decided, and of which nobody has noted yet that it was sent. `body`: the document, as sent;
+    `not_after`: its own, if it has one.
 
     `nominal` None: a person triggered it, and `by` says who. `cancels`: what is to be cancelled before.
     """
@@ -59,6 +60,7 @@ class PendingFiring(Noun):
     nominal: Timestamp | None
     due: Timestamp
     body: str
+    not_after: Timestamp | None = None
     cancels: tuple[TaskId, ...] = ()
     by: str = ""
 

@@ -15,9 +15,9 @@ PREFIX = "taskerman_"
 
 Kind = Literal["counter", "gauge", "histogram"]
 Source = Literal["events", "requests", "pulse", "census"]
-Role = Literal["agent", "router", "janitor"]
+Role = Literal["agent", "router", "janitor", "scheduler"]
 
-_EVERYBODY: tuple[Role, ...] = ("agent", "router", "janitor")
+_EVERYBODY: tuple[Role, ...] = ("agent", "router", "janitor", "scheduler")
 _FAST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _LONG = (0.05, 0.25, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 21600.0)
 
@@ -64,6 +64,7 @@ def _request(name: str, about: str, *labels: str) -> Metric:
 _JANITOR: tuple[Role, ...] = ("janitor",)
 _AGENT: tuple[Role, ...] = ("agent",)
 _ROUTER: tuple[Role, ...] = ("router",)
+_SCHEDULER: tuple[Role, ...] = ("scheduler",)
 
 METRICS: tuple[Metric, ...] = (
     # --- attempts
@@ -119,6 +120,19 @@ METRICS: tuple[Metric, ...] = (
     _counter("queues_deleted", "Queues of machines that were gone, deleted.", by=_JANITOR),
     _counter("chore_failures", "Chores that failed, wholly or for one thing.", "chore", "code", by=_JANITOR),
     _counter("history_errors", "Those of them that failed because of the history.", "code", by=_JANITOR),
+    # --- schedules
+    _counter("schedules_fired", "Firings whose task was sent.", "action", "cluster", by=_SCHEDULER),
+    _counter("schedules_skipped", "Firings left out because a task of an earlier one was still open.", "action",
+             "cluster", by=_SCHEDULER),
+    _counter("schedules_missed", "Firings that were not made up for.", "action", "cluster", by=_SCHEDULER),
+    _counter("schedule_tasks_ended", "Tasks of schedules that are over, by how they came out.", "verdict",
+             by=_SCHEDULER),
+    _histogram("schedule_delay_seconds", "From the moment at which a firing was due until its task was sent.", _LONG,
+               by=_SCHEDULER),
+    _gauge("schedules", "Schedules, as the scheduler that leads counted them last.", "schedule_standing",
+           by=_SCHEDULER),
+    _gauge("schedules_stale", "Schedules of the cluster without the success that they should have had.", "cluster",
+           by=_SCHEDULER),
     # --- the installation, counted
     _counted("open_tasks", "Open tasks.", "cluster", "task_state"),
     _counted("oldest_open_task_seconds", "Age of the oldest task that is not closed; 0 without one.", "cluster"),

@@ -16,6 +16,7 @@ from taskerman.errors import TaskermanError
 from taskerman.model.attempt import Phase
 from taskerman.model.ids import ID
 from taskerman.model.outcome import Outcome
+from taskerman.model.schedule_record import Verdict
 from taskerman.model.slot import SlotState
 from taskerman.model.task import TaskState
 from taskerman.policy.snapshot import Reason
@@ -89,7 +90,9 @@ LABELS: Mapping[str, Label] = {
         _closed("phase", "the attempt's phase", [phase.value for phase in Phase]),
         _closed("queue", "which of the installation's queues", ("tasks", "dead_letter")),
         _closed("reason", "why it waits", [*(reason.value for reason in Reason), "unknown_action"]),
-        _closed("role", "the daemon", ("agent", "router", "janitor")),
+        _closed("role", "the daemon", ("agent", "router", "janitor", "scheduler")),
+        _closed("schedule_standing", "whether the schedule fires", ("enabled", "disabled", "paused", "retired")),
+        _closed("verdict", "good: every node succeeded or had nothing to do", [verdict.value for verdict in Verdict]),
         _closed("slot_state", "why the slot is held", [state.value for state in SlotState]),
         _closed("standing", "where the assignments stand", ("waiting", "acting")),
         _closed("task_state", "the state of the task", [state.value for state in TaskState]),

@@ -49,6 +49,10 @@ _COUNTS: Mapping[str, str] = {
     "hold_ended": "holds_ended_total",
     "queue_deleted": "queues_deleted_total",
     "chore_failed": "chore_failures_total",
+    "schedule_fired": "schedules_fired_total",
+    "schedule_skipped": "schedules_skipped_total",
+    "schedule_task_ended": "schedule_tasks_ended_total",
+    "scheduler_waits": "loop_failures_total",
     "coordination_unavailable": "loop_failures_total",
     "router_waits": "loop_failures_total",
     "janitor_waits": "loop_failures_total",
@@ -58,6 +62,7 @@ _COUNTS: Mapping[str, str] = {
 _ADDS: Mapping[str, tuple[str, str]] = {
     "node_gone": ("slots_reclaimed_total", "freed"),
     "rung_again": ("nodes_rung_again_total", "nodes"),
+    "schedule_missed": ("schedules_missed_total", "count"),
 }
 """One event, so many more: the field that says how many."""
 
@@ -68,6 +73,7 @@ _TIMES: Mapping[str, tuple[str, str]] = {
     "pre_check_began": ("handover_seconds", "handover_s"),
     "document_received": ("document_age_seconds", "age_s"),
     "cluster_discovered": ("discovery_seconds", "s"),
+    "schedule_fired": ("schedule_delay_seconds", "delay_s"),
 }
 """An event that took time, and the field that says how long, in seconds; without it nothing is counted."""
 
@@ -94,6 +100,7 @@ class Metrics:
         self._declared = {metric.name: metric for metric in told if metric.source in ("events", "requests")}
         self._made = {name: _make(metric, registry) for name, metric in self._declared.items()}
         self._counted = Counted(monotonic)
+        self._counted_before: dict[str, set[object]] = {}
         if any(metric.source == "census" for metric in told):
             registry.register(self._counted)
 
@@ -117,8 +124,19 @@ class Metrics:
         if event.name == "assignments_counted":
             for standing in ("waiting", "acting"):
                 self._show("agent_assignments", {"standing": standing}, fields.get(standing))
+        if event.name == "schedules_counted":
+            self._show_schedules(fields)
         if event.name == COUNTED_EVENT:
             self._counted.take(event.fields)
+
+    def _show_schedules(self, fields: Mapping[str, object]) -> None:
+        """What is not counted any more is none: a schedule that was removed must not be shown for ever."""
+        for name, label in (("schedules", "schedule_standing"), ("schedules_stale", "cluster")):
+            given = fields.get("standing" if name == "schedules" else "stale")
+            counts = dict(given) if isinstance(given, Mapping) else {}
+            for value in {*self._counted_before.get(name, ()), *counts}:
+                self._show(name, {label: value}, counts.get(value, 0))
+            self._counted_before[name] = set(counts)
 
     def watch(self, pulse: Pulse) -> None:
         """Tell of the loop whose pulse it is, as it is whenever somebody asks. Once."""

@@ -14,6 +14,7 @@
 | `t-away` | was put away: only its tombstone is left |
 | `t-refused` | a document that was refused; `REFUSED` is its sha256 |
 | holds | one on owner:dba |
+| schedules | `nightly`; `paused`, by a person; `gone`, declared no more |
 """
 
 from __future__ import annotations
@@ -28,8 +29,19 @@ from taskerman.model.outcome import Outcome
 from taskerman.model.plan import Tombstone
 from taskerman.ports.tree import Create
 from tests.support.fleet import Fleet, document
+from tests.support.scheduling import Tower, schedule
 
 __all__ = ["an_evening", "everything"]
+
+
+def add_schedules(fleet: Fleet) -> None:
+    """`nightly`; `paused`, by a person; and `gone`, which is declared no more."""
+    tower = Tower(*(schedule(name) for name in ("nightly", "paused", "gone")), fleet=fleet)
+    scheduler = tower.scheduler()
+    scheduler.turn()
+    control.pause_schedule(fleet.desk, "paused", "an incident")
+    tower.source.declare(schedule("nightly"), schedule("paused"))
+    scheduler.turn()
 
 
 def an_evening() -> Fleet:
@@ -39,6 +51,7 @@ def an_evening() -> Fleet:
     fleet.discovery.declare("demo:shop", [Node(id=f"s-{n}") for n in (1, 2, 3)])
     fleet.discovery.declare("demo:jump", [Node(id=f"j-{n}") for n in range(1, 7)])
 
+    add_schedules(fleet)
     fleet.send("t-ended", limit=1)
     fleet.do("t-ended", "i-1", Outcome.SUCCEEDED)
 

@@ -43,6 +43,7 @@ class Bad:
 
 
 USAGE, GONE, STATE, UNKNOWN = "E-USAGE", "E-NOT-FOUND", "E-STATE", "E-TASK-UNKNOWN"
+NONE = "E-SCHEDULE-UNKNOWN"
 AWAY = ("t-away has ended (6 succeeded)", "taskerman history --task t-away")
 
 CASES = (
@@ -230,6 +231,26 @@ CASES = (
     Bad("history letters --cluster web", 2, USAGE, ("'web'",)),
     Bad("history audit --limit many", 2, USAGE, ("--limit",)),
     Bad("history upgrade now", 2, USAGE, ("now",)),
+    # --- schedules
+    Bad("schedules bogus", 2, USAGE, ("bogus",)),
+    Bad("schedules --cluster web", 2, USAGE, ("'web'", "<kind>:<name>")),
+    Bad("schedules show", 2, USAGE, ("'NAME'",)),
+    Bad("schedules show nobodys", 3, NONE, ("nobodys", "taskerman schedules list")),
+    Bad("schedules show ../x", 2, USAGE, ("'../x'", "taskerman schedules")),
+    Bad("schedules show nightly-with-a-name-that-is-as-long-as-20260101T120000Z", 2, USAGE, ("'nightly-", "show")),
+    Bad("schedules pause nightly", 2, USAGE, ("--why",)),
+    Bad("schedules pause nightly", 2, USAGE, ("reason", "--why"), ("--why", " ")),
+    Bad("schedules pause nobodys", 3, NONE, ("nobodys",), WHY),
+    Bad("schedules pause ../x", 2, USAGE, ("'../x'",), WHY),
+    Bad("schedules pause paused", 4, STATE, ("paused already", "ada@laptop", "resume paused"), WHY),
+    Bad("schedules resume nightly", 4, STATE, ("nightly is not paused", "schedules show nightly")),
+    Bad("schedules resume nobodys", 3, NONE, ("nobodys",)),
+    Bad("schedules resume ../x", 2, USAGE, ("'../x'",)),
+    Bad("schedules trigger nightly", 2, USAGE, ("--why",)),
+    Bad("schedules trigger nobodys", 3, NONE, ("nobodys",), WHY),
+    Bad("schedules trigger ../x", 2, USAGE, ("'../x'",), WHY),
+    Bad("schedules trigger gone", 4, STATE, ("declared no more", "taskerman submit"), WHY),
+    Bad("schedules trigger nightly --sign-with /nonexistent", 2, USAGE, ("/nonexistent",), WHY),
     # --- keys
     Bad("keys generate", 2, USAGE, ("'file'",)),
     Bad("keys generate /nonexistent/folder/mine.key", 2, USAGE, ("/nonexistent/folder",)),
@@ -238,6 +259,7 @@ CASES = (
     # --- daemons, and the installation
     Bad("router extra", 2, USAGE, ("extra",)),
     Bad("janitor extra", 2, USAGE, ("extra",)),
+    Bad("scheduler extra", 2, USAGE, ("extra",)),
     Bad("agent --once --max-wait soon", 2, USAGE, ("--max-wait",)),
     Bad("agent --once --max-wait -5", 2, USAGE, ("--max-wait",)),
     Bad("demo --bogus", 2, USAGE, ("--bogus",)),
@@ -272,6 +294,11 @@ WELL = {
     "dlq show": ["dlq", "show", "t-halted"],
     "dlq redrive": ["dlq", "redrive", "t-halted"],
     "dlq discard": ["dlq", "discard", "t-halted", *WHY],
+    "schedules list": ["schedules"],
+    "schedules show": ["schedules", "show", "nightly"],
+    "schedules pause": ["schedules", "pause", "nightly", *WHY],
+    "schedules resume": ["schedules", "resume", "paused"],
+    "schedules trigger": ["schedules", "trigger", "nightly", *WHY],
     "init": ["init"],
     "doctor": ["doctor"],
 }
@@ -280,7 +307,7 @@ WELL = {
 NEEDS_NO_ZOOKEEPER = {
     *("history list", "history letters", "history audit", "history upgrade"),
     *("keys generate", "keys digest"),
-    *("router", "agent", "janitor", "settings", "schema", "demo"),
+    *("router", "agent", "janitor", "scheduler", "settings", "schema", "demo"),
 }
 """Asks another store, nothing at all, or is a daemon, which waits."""
 
@@ -368,10 +395,11 @@ def test_every_kind_of_name_that_a_verb_takes_is_tried(path: str) -> None:
     tried = {(case.code, case.error) for case in mine}
     if "task" in takes or ("name" in takes and path != "scopes set"):
         assert any(code == 2 and "'" in "".join(case.says) for case in mine for code in [case.code]), "what is no id"
-        assert path == "history letters" or (3, UNKNOWN) in tried, "a task that is not there"
+        unknown = NONE if path.startswith("schedules") else UNKNOWN
+        assert path == "history letters" or (3, unknown) in tried, "one that is not there"
     if {"task", "name", "node"} & takes and "why" in takes and path != "scopes set":
         assert any(code == 4 for code, _ in tried), "what is over, or not in that state"
-    if "why" in takes and path not in ("unhold", "resume", "dlq redrive", "init"):
+    if "why" in takes and path not in ("unhold", "resume", "dlq redrive", "init", "schedules resume"):
         assert any("--why" in case.says for case in mine), "no reason"
 
 
