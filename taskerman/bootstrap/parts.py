@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taskerman.adapters.aws import Aws
@@ -24,6 +25,7 @@ from taskerman.ports.tree import Tree
 from taskerman.settings import Settings
 
 if TYPE_CHECKING:  # what only some processes need is imported where it is opened: an agent at rest stays small
+    from taskerman.ports.schedules import ScheduleFiles
     from taskerman.telemetry.telling import Told
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "make_discoveries",
     "make_profile",
     "make_queues",
+    "make_schedule_files",
     "make_securing",
     "make_signatures",
 ]
@@ -105,6 +108,16 @@ def _wire(settings: Settings) -> Wire | None:
         key_password=None if key_password is None else key_password.get_secret_value(),
         check_hostname=settings.zookeeper_tls_check_hostname,
     )
+
+
+def make_schedule_files(settings: Settings, aws: Aws) -> ScheduleFiles | None:
+    """Where the settings say that schedules are declared; None: nowhere. Nothing is read yet."""
+    if not settings.schedules:
+        return None
+    from taskerman.adapters.schedules import Bucket, DeclaredFiles, Folder  # noqa: PLC0415  only its users pay for it
+
+    in_bucket = settings.schedules.startswith("s3://")
+    return DeclaredFiles(Bucket(aws, settings.schedules) if in_bucket else Folder(Path(settings.schedules)))
 
 
 def make_signatures(settings: Settings) -> Signatures | None:

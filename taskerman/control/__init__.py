@@ -20,6 +20,7 @@ from taskerman.control.status import overview, task_status
 from taskerman.control.stopping import approve, cancel, hold, resume, time_span, unhold
 from taskerman.control.subject import Subject
 from taskerman.control.submitting import prepare, preview, submit
+from taskerman.control.validating import validate
 
 __all__ = [
     "Desk",
@@ -57,4 +58,5 @@ __all__ = [
     "task_status",
     "time_span",
     "unhold",
+    "validate",
 ]
