@@ -75,7 +75,7 @@ def demo(
         bool, typer.Option("--embedded", help="Coordinate in memory, even where a ZooKeeper could be started.")
     ] = False,
 ) -> int:
-    """A rolling restart on this machine, and one that stops by itself. Everything is thrown away afterwards."""
+    """A rolling restart right here, and one that stops by itself. Everything is thrown away afterwards."""
     from taskerman.demo import main  # noqa: PLC0415
 
     return main(embedded=embedded)

@@ -8,6 +8,6 @@ __all__ = ["schedules"]
 
 schedules = typer.Typer(
     rich_markup_mode=None,
-    help="What happens again and again: list, show, pause, resume, trigger.",
+    help="What happens again and again: list, show, pause, trigger.",
     no_args_is_help=True,
 )

@@ -25,6 +25,7 @@ from taskerman.model.task import TaskDocument, parse_task_document
 from taskerman.model.window import ZoneName
 
 __all__ = [
+    "COMPUTED",
     "CatchUp",
     "Firing",
     "Overlap",
@@ -42,7 +43,7 @@ ScheduleName = Annotated[str, StringConstraints(pattern=rf"^[A-Za-z0-9][A-Za-z0-
 
 _VERSION = 1.2
 _STAMP = "%Y%m%dT%H%M%SZ"
-_COMPUTED = ("task_id", "scheduled_for", "not_after", "destnode", "signature")
+COMPUTED = ("task_id", "scheduled_for", "not_after", "destnode", "signature")
 """Fields of a document that a firing fills in."""
 
 
@@ -125,7 +126,7 @@ class Schedule(Noun):
             span: timedelta | None = getattr(self, name)
             if span is not None and not timedelta() < span <= timedelta(days=366):
                 raise ValueError(f"{name} is 1s to 366d")
-        filled = sorted(set(_COMPUTED) & set(self.task))
+        filled = sorted(set(COMPUTED) & set(self.task))
         if filled:
             raise ValueError(f"task.{filled[0]} is filled in by each firing")
         ways = [name for name in ("command", "script", "binary") if getattr(self, name) is not None]

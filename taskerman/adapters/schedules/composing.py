@@ -207,6 +207,10 @@ class Plain:
                 continue
             name = str(key.value)
             self._way.append(name)
+            if name == "<<" and key.tag == _PLAIN:
+                self._wrong(
+                    line_of(key), "merge keys are not read here; what a file's schedules share is in `defaults`"
+                )
             if name in values:
                 self._wrong(line_of(key), f"the key stands twice; it is in line {lines[name]} too")
             lines[name] = line_of(key)
