@@ -22,7 +22,7 @@ def collect(
         bool, typer.Option("--check", help="Write nothing; exit code 4 if --out would be changed.")
     ] = False,
 ) -> None:
-    """Write one file of the schedules that scripts carry, between `>>> taskerman` and `<<< taskerman` in a comment."""
+    """Write one file of the schedules that scripts carry. They are in comments, from >>> taskerman to <<< taskerman."""
     from taskerman import bootstrap  # noqa: PLC0415
     from taskerman.errors import UsageError  # noqa: PLC0415
 

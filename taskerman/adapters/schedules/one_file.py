@@ -27,10 +27,12 @@ from taskerman.adapters.schedules.composing import (
     Way,
     compose,
     line_of,
+    text_node,
 )
-from taskerman.adapters.schedules.wording import reason_of
+from taskerman.adapters.schedules.wording import plainly, reason_of
 from taskerman.errors import DocumentError
 from taskerman.model.schedule import Schedule, template_of
+from taskerman.model.task import TaskDocument
 from taskerman.ports.schedules import Judge
 
 __all__ = ["NOT_DEFAULTS", "WAYS", "Entry", "FileRead", "Reading", "read_file"]
@@ -165,19 +167,29 @@ class Reading:
         before = len(self._faults)
         try:
             schedule = Schedule.model_validate_json(json.dumps(value))
-            template = template_of(schedule)
         except ValidationError as error:
             for problem in error.errors(include_url=False, include_context=False):
                 self._at(node, problem["loc"], reason_of(problem))
+            self._template(node, _what_it_does(value))
             return None
-        except DocumentError as error:
-            for way, reason in error.problems or (((), error.what.rstrip(".")),):
-                self._at(node, ("task", *way), reason)
+        template = self._template(node, schedule)
+        if template is None:
             return None
         if self._judge is not None:
             for way, reason in self._judge(schedule, template):
                 self._at(node, way, reason)
         return schedule if len(self._faults) == before else None
+
+    def _template(self, node: MappingNode, schedule: Schedule | None) -> TaskDocument | None:
+        """The document that it makes, if nothing is wrong with it."""
+        if schedule is None:
+            return None
+        try:
+            return template_of(schedule)
+        except DocumentError as error:
+            for way, reason in error.problems or (((), error.what.rstrip(".")),):
+                self._at(node, ("task", *way), plainly(reason))
+            return None
 
     # --- defaults ----------------------------------------------------------------------------------------
 
@@ -238,8 +250,18 @@ class Reading:
             shown.append(rest.pop(0))
         if not isinstance(at, ScalarNode):
             shown += rest  # what is missing there; what a value's own type is called is left out
-            from_defaults = from_defaults and not rest
         self.fault(line, "defaults" if from_defaults else self._label, tuple(shown), reason)
+
+
+def _what_it_does(value: JsonValue) -> Schedule | None:
+    """Of a schedule that is wrong elsewhere, what it would do: so that what is wrong there is told too."""
+    if not isinstance(value, dict):
+        return None
+    only = {name: value[name] for name in ("task", *WAYS) if name in value}
+    try:
+        return Schedule.model_validate_json(json.dumps({"name": "x", "every": 60, **only}))
+    except ValidationError:
+        return None  # that was told already
 
 
 def _pairs(node: Node) -> dict[str, tuple[Node, Node]]:
@@ -274,7 +296,8 @@ def _laid_over(node: MappingNode, under: list[tuple[Node, Node]], deep: tuple[st
         if key.value not in own:
             # A mapping of its own, at the schedule's place: what is missing in it is missing in the schedule.
             made = MappingNode("", [], node.start_mark, node.end_mark)
-            pairs.append((key, _laid_over(made, item.value, deep[1:]) if goes_on else item))
+            pair = (text_node(key.value, node), _laid_over(made, item.value, deep[1:])) if goes_on else (key, item)
+            pairs.append(pair)
         elif goes_on:
             mine = own[str(key.value)][1]
             if isinstance(mine, MappingNode):

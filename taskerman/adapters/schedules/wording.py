@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-__all__ = ["reason_of"]
+__all__ = ["plainly", "reason_of"]
 
 _PATTERNS = {
     "name": "a name: letters, digits, _ and -, at most 40, a letter or a digit first",
@@ -21,6 +21,7 @@ _WORDS = {
     "a valid dictionary": "a mapping",
     "an object": "a mapping",
     "a valid array": "a list",
+    "a valid integer": "a whole number",
 }
 
 
@@ -34,6 +35,12 @@ def reason_of(problem: ErrorDetails) -> str:
     if kind == "string_pattern_mismatch" and way and way[-1] in _PATTERNS:
         return f"{problem['input']!r:.80} is not {_PATTERNS[str(way[-1])]}"
     said = problem["msg"].removeprefix("Value error, ").replace("Input should be", "it should be")
-    for theirs, ours in _WORDS.items():
-        said = said.replace(theirs, ours)
+    said = plainly(said)
     return said[:1].lower() + said[1:] if said.startswith(("String ", "List ", "Tuple ")) else said
+
+
+def plainly(reason: str) -> str:
+    """The same without the library's names for kinds of values."""
+    for theirs, ours in _WORDS.items():
+        reason = reason.replace(theirs, ours)
+    return reason
