@@ -17,6 +17,7 @@ from taskerman.errors import SchedulesUnavailable, UsageError
 
 __all__ = ["Bucket"]
 
+_PAGE = 1000
 _ANSWER_TIMEOUT = timedelta(seconds=20)
 _CHANGED = ("PreconditionFailed", "NoSuchKey", "412", "404")
 
@@ -24,8 +25,11 @@ _CHANGED = ("PreconditionFailed", "NoSuchKey", "412", "404")
 class Bucket:
     """The `Shelf` of `s3://bucket/prefix`."""
 
-    def __init__(self, aws: Aws, address: str, *, patience: timedelta = PATIENCE) -> None:
-        """`patience`: how long one request is repeated while S3 is away. Raises `UsageError` for what is no address."""
+    def __init__(self, aws: Aws, address: str, *, patience: timedelta = PATIENCE, page: int = _PAGE) -> None:
+        """`patience`: how long one request is repeated while S3 is away. `page`: keys a request, 1 to 1000.
+
+        Raises `UsageError` for what is no address.
+        """
         found = re.fullmatch(r"s3://([^/\s]+)(?:/(.*))?", address)
         if found is None:
             raise UsageError(f"{address!r:.80} is not s3://bucket/prefix.", next_step="See TASKERMAN_SCHEDULES.")
@@ -34,6 +38,7 @@ class Bucket:
         prefix = (found[2] or "").strip("/")
         self._prefix = f"{prefix}/" if prefix else ""
         self._patience = patience
+        self._page = page
 
     @property
     def place(self) -> str:
@@ -45,7 +50,7 @@ class Bucket:
         found: dict[str, Stamp] = {}
         token: dict[str, str] = {}
         while True:
-            answer = self._ask("list_objects_v2", Prefix=self._prefix, **token)
+            answer = self._ask("list_objects_v2", Prefix=self._prefix, MaxKeys=self._page, **token)
             for one in answer.get("Contents", ()):
                 name = str(one["Key"]).removeprefix(self._prefix)
                 if shown(name):
