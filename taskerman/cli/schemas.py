@@ -42,7 +42,7 @@ def _schedule_file() -> dict[str, Any]:
     """Of a file in `configs/tasks/`, for editors. What depends on several fields is judged by `taskerman validate`."""
     defs: dict[str, Any] = models_json_schema([(Schedule, "validation"), (TaskDocument, "validation")])[1]["$defs"]
     schedule, task = defs["Schedule"], defs.pop("TaskDocument")
-    for name in (*COMPUTED, "version"):
+    for name in COMPUTED:
         del task["properties"][name]
     defs.pop("Signature")
     del task["required"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ import pytest
 
 from taskerman.adapters.aws import Aws
 from taskerman.adapters.schedules import Bucket, DeclaredFiles, Folder
-from taskerman.adapters.schedules import declared as declared_module
+from taskerman.adapters.schedules.one_file import read_file
 from taskerman.errors import SchedulesInvalid, SchedulesUnavailable
 from taskerman.model.schedule_record import ScheduleOrigin
 from tests.support.aws import LocalCloud, unique
@@ -85,13 +85,12 @@ def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ground]:
 def parsed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How often a file was parsed: one entry each."""
     seen: list[int] = []
-    real: Callable[..., Any] = declared_module.read_file
 
     def counting(raw: bytes, *args: Any) -> Any:
         seen.append(len(raw))
-        return real(raw, *args)
+        return read_file(raw, *args)
 
-    monkeypatch.setattr(declared_module, "read_file", counting)
+    monkeypatch.setattr("taskerman.adapters.schedules.declared.read_file", counting)
     return seen
 
 

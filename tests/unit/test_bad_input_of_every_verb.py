@@ -230,6 +230,15 @@ CASES = (
     Bad("history letters --cluster web", 2, USAGE, ("'web'",)),
     Bad("history audit --limit many", 2, USAGE, ("--limit",)),
     Bad("history upgrade now", 2, USAGE, ("now",)),
+    # --- schedules in files
+    Bad("validate /nonexistent", 2, USAGE, ("/nonexistent", "TASKERMAN_SCHEDULES")),
+    Bad("validate a b", 2, USAGE, ("b",)),
+    Bad("schedules collect", 2, USAGE, ("'DIR'",)),
+    Bad("schedules collect /nonexistent", 2, USAGE, ("/nonexistent", "folder")),
+    Bad("schedules collect /usr/bin --check", 2, USAGE, ("--check", "--out FILE")),
+    Bad("schedules collect configs --installed-at opt", 2, USAGE, ("--installed-at opt", "/")),
+    Bad("schedules collect configs --out /nonexistent/x.yaml", 2, USAGE, ("/nonexistent/x.yaml", "path and rights")),
+    Bad("schedules collect configs --check --out /nonexistent/x.yaml", 4, STATE, ("/nonexistent/x.yaml", "commit")),
     # --- keys
     Bad("keys generate", 2, USAGE, ("'file'",)),
     Bad("keys generate /nonexistent/folder/mine.key", 2, USAGE, ("/nonexistent/folder",)),
@@ -279,7 +288,7 @@ WELL = {
 
 NEEDS_NO_ZOOKEEPER = {
     *("history list", "history letters", "history audit", "history upgrade"),
-    *("keys generate", "keys digest"),
+    *("validate", "schedules collect", "keys generate", "keys digest"),
     *("router", "agent", "janitor", "settings", "schema", "demo"),
 }
 """Asks another store, nothing at all, or is a daemon, which waits."""

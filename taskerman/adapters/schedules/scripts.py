@@ -119,6 +119,8 @@ def _blocks(raw: bytes) -> Iterator[tuple[int, str]]:
         lines = raw.decode("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise Unreadable(raw.count(b"\n", 0, error.start) + 1, "it is not UTF-8") from None
+    if lines[-1] == "":
+        lines.pop()
     block: list[str] = []
     prefix, begun = "", 0
     for number, line in enumerate((line.rstrip("\r") for line in lines), 1):
@@ -131,7 +133,10 @@ def _blocks(raw: bytes) -> Iterator[tuple[int, str]]:
             prefix, begun = first[1], number
         elif begun:
             if not line.startswith(prefix) and line.rstrip() != prefix.rstrip():
-                raise Unreadable(number, f"in a block each line begins as its first one does, with {prefix!r}")
+                raise Unreadable(
+                    number,
+                    f"in the block that began in line {begun} each line begins as its first one does, {prefix!r}",
+                )
             block.append(line[len(prefix) :])
         elif _LAST.fullmatch(line):
             raise Unreadable(number, "a block ends that did not begin")
