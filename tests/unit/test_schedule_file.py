@@ -246,7 +246,6 @@ def test_a_wrong_default_is_told_once_at_its_own_line() -> None:
         schedules:
           - {name: a, every: 5m, task: {action: "x:y", cluster_name: "x:y"}}
           - {name: b, every: 5m, task: {action: "x:y", cluster_name: "x:y"}}
-          - {name: c, every: 5m, jitter: 1m, task: {action: "x:y", cluster_name: "x:y"}}
         """
     )
     assert [fault.partition(": it ")[0].partition(": '")[0] for fault in found.faults] == [

@@ -112,6 +112,13 @@ def test_aliases_are_not_written_out_without_end(read: Read, of: str) -> None:
         read("\n".join(lines))
 
 
+def test_a_long_text_counts_by_its_length(read: Read) -> None:
+    many = ", ".join(["*x"] * 10)
+    assert len(read(f"a: &x '{'y' * 1_000_000}'\nb: [{many}]")["b"]) == 10
+    with pytest.raises(Unreadable, match="aliases written out"):
+        read(f"a: &x '{'y' * 2_000_000}'\nb: [{many}]")
+
+
 def test_the_largest_ordinary_file_is_within_the_limit(read: Read) -> None:
     """What the limit counts is ten times what a file of schedules has a byte."""
     lines = ["a:"] + ["  - {name: some-schedule, description: a text of some length}"] * 5000

@@ -41,6 +41,7 @@ def test_any_language_s_comment_will_do(prefix: str) -> None:
     block = ONE.replace("# ", prefix).replace("#\n", f"{prefix.rstrip()}\n")
     assert [one.name for one in carried(f"some code\n{block}more\n")] == ["trim-logs"]
     assert carried(block.replace("\n", "\r\n"))[0].name == "trim-logs"
+    assert carried(f"\ufeff{block}")[0].name == "trim-logs"
 
 
 @pytest.mark.parametrize(

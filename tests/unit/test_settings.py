@@ -198,5 +198,5 @@ def test_schedules_are_in_a_folder_or_a_bucket_or_nowhere(place: str) -> None:
 @pytest.mark.parametrize("place", ["configs/tasks", "s3://", "s3:///prefix", "s3://B/x", "https://bucket/x", "~/tasks"])
 def test_another_place_of_schedules_is_named(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     monkeypatch.setenv("TASKERMAN_SCHEDULES", place)
-    with pytest.raises(UsageError, match="TASKERMAN_SCHEDULES.*absolute path of a folder nor s3://bucket/prefix"):
+    with pytest.raises(UsageError, match=r"TASKERMAN_SCHEDULES.*absolute path of a folder nor s3://bucket/prefix"):
         load()

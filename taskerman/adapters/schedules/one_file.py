@@ -78,7 +78,7 @@ def _composed(raw: bytes) -> Node | None:
     if len(raw) > MAX_FILE_BYTES:
         raise Unreadable(1, f"the file has {len(raw):,} bytes; at most {MAX_FILE_BYTES:,} are read: split it")
     try:
-        text = raw.decode("utf-8-sig")
+        text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise Unreadable(raw.count(b"\n", 0, error.start) + 1, "it is not UTF-8") from None
     return compose(text)
@@ -246,7 +246,7 @@ class Reading:
                 break
             key, at = step
             line = line_of(key)
-            from_defaults = id(key) in self._of_defaults or (from_defaults and isinstance(rest[0], int))
+            from_defaults = id(key) in self._of_defaults
             shown.append(rest.pop(0))
         if not isinstance(at, ScalarNode):
             shown += rest  # what is missing there; what a value's own type is called is left out
