@@ -11,9 +11,24 @@ from typing import Annotated, Any
 
 import typer
 
-from taskerman.cli import breakers, daemons, history, installation, keys, letters, schedules, scopes, stops, tasks
+from taskerman.cli import (
+    breakers,
+    collecting,
+    daemons,
+    history,
+    installation,
+    keys,
+    letters,
+    schedules,
+    scopes,
+    stops,
+    tasks,
+    validating,
+)
 
 __all__ = ["VERBS", "parser_for"]
+
+schedules.schedules.command("collect")(collecting.collect)
 
 VERBS: dict[str, Callable[..., Any] | typer.Typer] = {
     "submit": tasks.submit,
@@ -30,6 +45,7 @@ VERBS: dict[str, Callable[..., Any] | typer.Typer] = {
     "dlq": letters.dlq,
     "history": history.history,
     "schedules": schedules.schedules,
+    "validate": validating.validate,
     "router": daemons.router,
     "agent": daemons.agent,
     "janitor": daemons.janitor,

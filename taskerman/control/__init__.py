@@ -28,6 +28,7 @@ from taskerman.control.status import overview, task_status
 from taskerman.control.stopping import approve, cancel, hold, resume, time_span, unhold
 from taskerman.control.subject import Subject
 from taskerman.control.submitting import prepare, preview, submit
+from taskerman.control.validating import validate
 
 __all__ = [
     "Desk",
@@ -71,4 +72,5 @@ __all__ = [
     "trigger_document",
     "trigger_schedule",
     "unhold",
+    "validate",
 ]

@@ -122,9 +122,12 @@ def test_nothing_is_missed_and_nothing_comes_twice_while_leaders_are_killed_and_
         for daemon in current.values():
             daemon.stop()
         until = datetime.now(UTC)
-        assert installation.run(
-            "scheduler", "--once", TASKERMAN_SCHEDULES=str(files), TASKERMAN_STATE_DIR=str(house.folder)
-        ).code == 0
+        assert (
+            installation.run(
+                "scheduler", "--once", TASKERMAN_SCHEDULES=str(files), TASKERMAN_STATE_DIR=str(house.folder)
+            ).code
+            == 0
+        )
     assert harmed >= 5
     for each in declared:
         schedule = Schedule.model_validate_json(json.dumps(each))
@@ -141,7 +144,9 @@ def test_nothing_is_missed_and_nothing_comes_twice_while_leaders_are_killed_and_
         assert min(sent for _, sent in copies) >= due - timedelta(milliseconds=1), key
 
 
-def test_a_stand_by_takes_over_within_the_session_of_a_leader_that_was_killed(scripted_house: OpenScriptedHouse) -> None:
+def test_a_stand_by_takes_over_within_the_session_of_a_leader_that_was_killed(
+    scripted_house: OpenScriptedHouse,
+) -> None:
     house = scripted_house(1)
     installation = house.installation
     installation.must("init")

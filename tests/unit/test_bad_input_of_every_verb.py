@@ -251,6 +251,15 @@ CASES = (
     Bad("schedules trigger ../x", 2, USAGE, ("'../x'",), WHY),
     Bad("schedules trigger gone", 4, STATE, ("declared no more", "taskerman submit"), WHY),
     Bad("schedules trigger nightly --sign-with /nonexistent", 2, USAGE, ("/nonexistent",), WHY),
+    # --- schedules in files
+    Bad("validate /nonexistent", 2, USAGE, ("/nonexistent", "TASKERMAN_SCHEDULES")),
+    Bad("validate a b", 2, USAGE, ("b",)),
+    Bad("schedules collect", 2, USAGE, ("'DIR'",)),
+    Bad("schedules collect /nonexistent", 2, USAGE, ("/nonexistent", "folder")),
+    Bad("schedules collect /usr/bin --check", 2, USAGE, ("--check", "--out FILE")),
+    Bad("schedules collect configs --installed-at opt", 2, USAGE, ("--installed-at opt", "/")),
+    Bad("schedules collect configs --out /nonexistent/x.yaml", 2, USAGE, ("/nonexistent/x.yaml", "path and rights")),
+    Bad("schedules collect configs --check --out /nonexistent/x.yaml", 4, STATE, ("/nonexistent/x.yaml", "commit")),
     # --- keys
     Bad("keys generate", 2, USAGE, ("'file'",)),
     Bad("keys generate /nonexistent/folder/mine.key", 2, USAGE, ("/nonexistent/folder",)),
@@ -306,7 +315,7 @@ WELL = {
 
 NEEDS_NO_ZOOKEEPER = {
     *("history list", "history letters", "history audit", "history upgrade"),
-    *("keys generate", "keys digest"),
+    *("validate", "schedules collect", "keys generate", "keys digest"),
     *("router", "agent", "janitor", "scheduler", "settings", "schema", "demo"),
 }
 """Asks another store, nothing at all, or is a daemon, which waits."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from taskerman.errors import UsageError
 from taskerman.model.event import Event
 from taskerman.policy.patience import A_PLACE
 from taskerman.settings import Settings
+from tests.support.schedules import names, one
 
 
 @pytest.fixture
@@ -137,3 +139,16 @@ def test_how_long_an_agent_lets_others_go_first_is_a_setting(tmp_path: Path) -> 
     where = {"node_id": "i-1", "clusters": ("demo:web",), "state_dir": tmp_path}
     assert make_profile(Settings(**where)).patience == A_PLACE  # type: ignore[arg-type]
     assert make_profile(Settings(**where, patience_s=2.5)).patience == timedelta(seconds=2.5)  # type: ignore[arg-type]
+
+
+def test_schedules_are_read_where_the_settings_say_and_nothing_is_read_before_it_is_wanted(tmp_path: Path) -> None:
+    with ExitStack() as closing:
+        aws = parts.make_aws(closing)
+        assert parts.make_schedule_files(Settings(), aws) is None
+        in_bucket = parts.make_schedule_files(Settings(schedules="s3://bucket/tasks/"), aws)
+        in_folder = parts.make_schedule_files(Settings(schedules=str(tmp_path)), aws)
+        assert in_bucket is not None
+        assert in_folder is not None
+        assert (in_bucket.place, in_folder.place) == ("s3://bucket/tasks", str(tmp_path))
+        (tmp_path / "a.yaml").write_text(one("a"))
+        assert names(in_folder) == ["a"]
