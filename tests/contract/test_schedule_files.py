@@ -231,6 +231,24 @@ def test_what_did_not_change_is_not_parsed_again(ground: Ground, parsed: list[in
     assert len(parsed) == 3
 
 
+def test_what_did_not_change_is_not_fetched_again(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    ground.put("a.yaml", one("a"))
+    ground.put("b.yaml", one("b"))
+    source = ground.source()
+    source.read()
+    shelf, fetched = source._shelf, []
+    fetch = shelf.fetch
+
+    def counting(name: str, stamp: Any) -> bytes:
+        fetched.append(name)
+        return fetch(name, stamp)
+
+    monkeypatch.setattr(shelf, "fetch", counting)
+    ground.put("b.yaml", one("longer"))
+    assert names(source) == ["a", "longer"]
+    assert fetched == ["b.yaml"]
+
+
 def test_a_file_that_is_gone_and_comes_back_is_read_as_it_is_then(ground: Ground) -> None:
     ground.put("a.yaml", one("a"))
     source = ground.source()
