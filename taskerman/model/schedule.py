@@ -121,6 +121,8 @@ class Schedule(Noun):
             raise ValueError("it says when by one of cron and every")
         if self.every is not None and not timedelta(seconds=1) <= self.every <= timedelta(days=366):
             raise ValueError("every is 1s to 366d")
+        if self.every is not None and self.timezone != "UTC":
+            raise ValueError("every is counted in UTC; a timezone goes with cron")
         if self.jitter > timedelta(days=1):
             raise ValueError("jitter is at most 1d")
         if not timedelta() < self.catch_up_horizon <= timedelta(days=31):

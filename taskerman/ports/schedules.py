@@ -42,7 +42,8 @@ class ScheduleSource(Protocol):
         ...
 
     def read(self) -> Sequence[Declaration]:
-        """Everything that is declared there, by name. A place where nothing was ever declared has nothing.
+        """Everything that is declared there, by name. A database into which nobody added anything has
+        nothing; a folder or a bucket without a file is a fault, because it is more likely one that went away.
 
         Raises `SchedulesInvalid`, which names every fault by file, line and field; `TransientError`, `NotPermitted`.
         """

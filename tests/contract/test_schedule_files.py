@@ -116,11 +116,16 @@ def test_hidden_and_other_files_are_left_out(ground: Ground) -> None:
     assert ground.source().look().files == 1
 
 
-def test_where_nothing_was_declared_there_is_nothing(ground: Ground) -> None:
+def test_a_place_without_a_file_is_a_fault_and_never_the_same_as_none_being_declared(ground: Ground) -> None:
+    """A mount that went away leaves an empty folder: that must not retire everything."""
     source = ground.source()
     assert source.changed()
-    assert source.read() == ()
+    with pytest.raises(SchedulesInvalid, match="no file of schedules") as raised:
+        source.read()
+    assert "schedules: []" in raised.value.next_step
     assert not source.changed()
+    ground.put("a.yaml", "schedules: []\n")
+    assert names(source) == []
 
 
 def test_a_name_that_stands_twice_is_told_with_both_places(ground: Ground) -> None:
@@ -253,8 +258,10 @@ def test_a_file_that_is_gone_and_comes_back_is_read_as_it_is_then(ground: Ground
     ground.put("a.yaml", one("a"))
     source = ground.source()
     source.read()
+    ground.put("b.yaml", one("other"))
     ground.delete("a.yaml")
-    assert names(source) == []
+    assert names(source) == ["other"]
+    ground.delete("b.yaml")
     ground.put("a.yaml", one("b"))
     assert names(source) == ["b"]
 

@@ -65,6 +65,11 @@ class DeclaredFiles:
     def read(self) -> Sequence[Declaration]:
         """See `ScheduleSource.read`. Of a version that `changed` told, or of none: another one is still being made."""
         looked = self.look()
+        if not looked.files:  # a mount that went away leaves an empty folder: that must not retire everything
+            raise SchedulesInvalid(
+                (f"there is no file of schedules in {self.place}",),
+                next_step="To declare none, leave a file with `schedules: []` there.",
+            )
         if looked.faults:
             raise SchedulesInvalid(looked.faults, next_step=f"`taskerman validate {self.place}` prints every fault.")
         return looked.declarations
