@@ -167,6 +167,15 @@ def its_time_passes_while_it_takes(w: HouseWorld, moment: int) -> None:
     w.keep_house(1)
 
 
+def put_away_before_its_cancel_has_swept(w: HouseWorld, moment: int) -> None:
+    """A person's cancel is two moves; between them a janitor ends what is left, and puts the task away."""
+    w.plan("ta", TaskShape(("n0", "n1")))
+    w.start("n0")
+    w.arm(moment, lambda: w.keep_house(0))
+    w.verb(lambda person: (person.cancel("ta", "no more of it"), person.sweep("ta")))
+    w.keep_house(1)
+
+
 HOUSE_SCENES: dict[str, Scene] = {
     scene.__name__: scene
     for scene in (
@@ -180,6 +189,7 @@ HOUSE_SCENES: dict[str, Scene] = {
         an_alarm_arrives_late,
         a_janitors_note_arrives_late,
         its_time_passes_while_it_takes,
+        put_away_before_its_cancel_has_swept,
     )
 }
 
