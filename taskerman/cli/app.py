@@ -11,9 +11,28 @@ from typing import Annotated, Any
 
 import typer
 
-from taskerman.cli import breakers, daemons, history, installation, keys, letters, schedules, scopes, stops, tasks
+from taskerman.cli import (
+    breakers,
+    daemons,
+    history,
+    installation,
+    keys,
+    letters,
+    schedule_edits,
+    schedules,
+    scopes,
+    stops,
+    tasks,
+)
 
 __all__ = ["VERBS", "parser_for"]
+
+_DECLARE = "beside those in reviewed files: of a file (--file), or of these options."
+schedules.schedules.command("add", help=f"Declare a new schedule, {_DECLARE}")(schedule_edits.declare)
+schedules.schedules.command(
+    "edit", help="Declare a schedule otherwise: as a file says (--file), or only what these options name."
+)(schedule_edits.declare)
+schedules.schedules.command("remove")(schedule_edits.remove)
 
 VERBS: dict[str, Callable[..., Any] | typer.Typer] = {
     "submit": tasks.submit,

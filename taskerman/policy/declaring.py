@@ -28,6 +28,10 @@ _PLAINLY = {
     "an object": "a mapping",
     "a valid array": "a list",
     "a valid tuple": "a list",
+    "Tuple should": "it should",
+    "List should": "it should",
+    "String should": "it should",
+    " after validation": "",
 }
 
 

@@ -16,10 +16,12 @@ from taskerman.agent import JournalFile
 from taskerman.agent.journal import Journal
 from taskerman.bootstrap import parts
 from taskerman.bootstrap.parts import make_profile
-from taskerman.errors import UsageError
+from taskerman.errors import HistorySchema, UsageError
 from taskerman.model.event import Event
 from taskerman.policy.patience import A_PLACE
+from taskerman.ports.history import AuditQuery
 from taskerman.settings import Settings
+from tests.support.scheduling import schedule
 
 
 @pytest.fixture
@@ -137,3 +139,19 @@ def test_how_long_an_agent_lets_others_go_first_is_a_setting(tmp_path: Path) -> 
     where = {"node_id": "i-1", "clusters": ("demo:web",), "state_dir": tmp_path}
     assert make_profile(Settings(**where)).patience == A_PLACE  # type: ignore[arg-type]
     assert make_profile(Settings(**where, patience_s=2.5)).patience == timedelta(seconds=2.5)  # type: ignore[arg-type]
+
+
+def test_schedules_that_people_declare_are_kept_where_the_history_is(tmp_path: Path) -> None:
+    """Without a setting in the state folder, made by the first change; and never upgraded where that is forbidden."""
+    settings = Settings(state_dir=tmp_path / "state")
+    with bootstrap.open_schedule_store(settings) as store:
+        assert list(store.read()) == []
+        assert not (tmp_path / "state").exists()
+        store.add(schedule(), "ana@desk", "x")
+    with bootstrap.open_schedule_store(settings) as store:
+        assert [one.schedule for one in store.read()] == [schedule()]
+    with bootstrap.open_history_reader(settings) as reader:
+        assert [entry.verb for entry in reader.audit_entries(AuditQuery(target="nightly"))] == ["schedule add"]
+    forbidden = Settings(state_dir=tmp_path / "other", history_upgrade=False)
+    with bootstrap.open_schedule_store(forbidden) as store, pytest.raises(HistorySchema):
+        store.add(schedule(), "ana@desk", "x")
