@@ -13,6 +13,7 @@ import typer
 
 from taskerman.cli import (
     breakers,
+    collecting,
     daemons,
     history,
     installation,
@@ -23,16 +24,17 @@ from taskerman.cli import (
     scopes,
     stops,
     tasks,
+    validating,
 )
 
 __all__ = ["VERBS", "parser_for"]
 
-_DECLARE = "beside those in reviewed files: of a file (--file), or of these options."
-schedules.schedules.command("add", help=f"Declare a new schedule, {_DECLARE}")(schedule_edits.declare)
-schedules.schedules.command(
-    "edit", help="Declare a schedule otherwise: as a file says (--file), or only what these options name."
-)(schedule_edits.declare)
+schedules.schedules.command("add", help="Declare a new one, of options or of a file (--file).")(schedule_edits.declare)
+schedules.schedules.command("edit", help="Declare it otherwise: what options name, or by a file.")(
+    schedule_edits.declare
+)
 schedules.schedules.command("remove")(schedule_edits.remove)
+schedules.schedules.command("collect")(collecting.collect)
 
 VERBS: dict[str, Callable[..., Any] | typer.Typer] = {
     "submit": tasks.submit,
@@ -49,6 +51,7 @@ VERBS: dict[str, Callable[..., Any] | typer.Typer] = {
     "dlq": letters.dlq,
     "history": history.history,
     "schedules": schedules.schedules,
+    "validate": validating.validate,
     "router": daemons.router,
     "agent": daemons.agent,
     "janitor": daemons.janitor,

@@ -29,6 +29,7 @@ from taskerman.control.status import overview, task_status
 from taskerman.control.stopping import approve, cancel, hold, resume, time_span, unhold
 from taskerman.control.subject import Subject
 from taskerman.control.submitting import prepare, preview, submit
+from taskerman.control.validating import validate
 
 __all__ = [
     "Desk",
@@ -76,4 +77,5 @@ __all__ = [
     "trigger_document",
     "trigger_schedule",
     "unhold",
+    "validate",
 ]

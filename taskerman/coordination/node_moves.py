@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,8 +16,9 @@ from taskerman.model.attempt import Attempt, NodeRecord, SeenIn
 from taskerman.model.ids import ClusterName, TaskId, attempt_takes
 from taskerman.model.outcome import DeadLetterState
 from taskerman.model.plan import Plan
-from taskerman.model.slot import SlotNote
+from taskerman.model.slot import Slot, SlotNote
 from taskerman.policy.breaker import claimed
+from taskerman.policy.snapshot import Snapshot
 from taskerman.ports.tree import Check, Create, Delete, Op, Refusal, Refused, Set
 
 __all__ = ["Ended", "Left", "NodeMoves", "Over", "Ready", "Standing", "Started", "Taken"]
@@ -93,13 +95,15 @@ class NodeMoves(Line):
         held = {read.name: [slot for slot in read.seen.slots if slot.node == self.node] for read in around.reads}
         own = [slot for slots in held.values() for slot in slots]
         scopes = (*planned.scopes, *(scope for scope, slots in held.items() if slots and scope not in planned.scopes))
+        cap, beside = promises(seen, own)
         attempt = Attempt(
             id=seen.record.next_attempt(self.node, seen.task),
             task=seen.task,
             cluster=seen.cluster,
             k=seen.progress.k + 1,
-            cap=seen.cap,
+            cap=cap,
             exclusive=seen.exclusive,
+            beside=beside,
             scopes=scopes,
             inherited=own[0].state if own else None,
             fence=around.clusters[0].version + 1,
@@ -143,3 +147,14 @@ class NodeMoves(Line):
         """Note that the dead letter of that very end was sent. Whoever came first, it is noted."""
         if ended.end.dead_letter is DeadLetterState.OWED:
             note_sent(self.tree, task, self.node, ended.end)
+
+
+def promises(seen: Snapshot, own: Sequence[Slot]) -> tuple[int, TaskId | None]:
+    """What binds the others while this attempt acts: how many at once, and the exclusive task that is not its own.
+
+    `own`: the kept slots that it takes over. They were kept because the node is not known to be well, so what was
+    promised for them holds until it is: a task that allows one away is not joined because another, that allows three,
+    tries its broken node again.
+    """
+    cap = min([seen.cap, *(slot.cap for slot in own if slot.cap is not None)])
+    return cap, next((slot.exclusive for slot in own if slot.exclusive not in (None, seen.task)), None)

@@ -38,7 +38,9 @@ class Attempt(Noun):
     """The attempt that a node is in. `k`: the how-manieth that counts, from 1. `cluster`: its task's. `scopes`: where
     its slots are: every cluster of the node, and what else it was planned with or had kept a slot in.
 
-    `inherited`: the state of the kept slot that it took over, if the node had one. `fence`: the fencing token, the
+    `inherited`: the state of the kept slot that it took over, if the node had one. What was promised for that one goes
+    on with it, because the node is not known to be well: `cap` is the least of all, and `beside` names the exclusive
+    task for whose sake no other acts, if it is not the attempt's own. `fence`: the fencing token, the
     version of its cluster's scope after the take: it grows with every take of that cluster.
     """
 
@@ -50,6 +52,7 @@ class Attempt(Noun):
     exclusive: bool = False
     scopes: tuple[str, ...]
     inherited: SlotState | None = None
+    beside: TaskId | None = None
     fence: int = 0
 
     @property
@@ -61,7 +64,7 @@ class Attempt(Noun):
         """Its slot in one of its scopes."""
         if not is_cluster(scope):
             return Slot(node=node, cap=None, state=state)
-        return Slot(node=node, cap=self.cap, state=state, exclusive=self.task if self.exclusive else None)
+        return Slot(node=node, cap=self.cap, state=state, exclusive=self.task if self.exclusive else self.beside)
 
 
 class SeenIn(Noun):

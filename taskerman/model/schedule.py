@@ -25,6 +25,7 @@ from taskerman.model.task import TaskDocument, parse_task_document
 from taskerman.model.window import ZoneName
 
 __all__ = [
+    "COMPUTED",
     "LONGEST_SCHEDULE_NAME",
     "CatchUp",
     "Firing",
@@ -45,7 +46,7 @@ ScheduleName = Annotated[
 
 _VERSION = 1.2
 _STAMP = "%Y%m%dT%H%M%SZ"
-_COMPUTED = ("task_id", "scheduled_for", "not_after", "destnode", "signature")
+COMPUTED = ("task_id", "scheduled_for", "not_after", "destnode", "signature")
 """Fields of a document that a firing fills in."""
 
 
@@ -130,7 +131,7 @@ class Schedule(Noun):
                 raise ValueError(f"{name} is 1s to 366d")
         if self.catch_up is CatchUp.ALL and self.overlap is not Overlap.QUEUE:
             raise ValueError("catch_up: all makes up for several at once, so it wants overlap: queue")
-        filled = sorted(set(_COMPUTED) & set(self.task))
+        filled = sorted(set(COMPUTED) & set(self.task))
         if filled:
             raise ValueError(f"task.{filled[0]} is filled in by each firing")
         ways = [name for name in ("command", "script", "binary") if getattr(self, name) is not None]

@@ -6,13 +6,18 @@ reviewed. What is in force is another question; whoever asks it keeps the last g
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from taskerman.model.schedule import Schedule, ScheduleName
 from taskerman.model.schedule_record import Declaration, ScheduleOrigin
+from taskerman.model.task import TaskDocument
 
-__all__ = ["ScheduleSource", "ScheduleStore"]
+__all__ = ["Judge", "Looked", "ScheduleFiles", "ScheduleSource", "ScheduleStore"]
+
+Judge = Callable[[Schedule, TaskDocument], Iterable[tuple[tuple[str | int, ...], str]]]
+"""What else is wrong with a schedule, of which this is the document: the way to each field, and the reason."""
 
 
 class ScheduleSource(Protocol):
@@ -40,6 +45,27 @@ class ScheduleSource(Protocol):
         """Everything that is declared there, by name. A place where nothing was ever declared has nothing.
 
         Raises `SchedulesInvalid`, which names every fault by file, line and field; `TransientError`, `NotPermitted`.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What was found in files: the good declarations by name, and what is wrong, a line each. `files`: how many."""
+
+    declarations: tuple[Declaration, ...]
+    faults: tuple[str, ...]
+    files: int
+
+
+class ScheduleFiles(ScheduleSource, Protocol):
+    """The reviewed files, which may also be looked at while they are wrong."""
+
+    def look(self, judge: Judge | None = None) -> Looked:
+        """Everything in all files, faults or not; each fault names file, line and field. `judge`: says what else is
+        wrong with each schedule that is well in itself; what it raises is raised.
+
+        Raises `TransientError`, `NotPermitted`.
         """
         ...
 

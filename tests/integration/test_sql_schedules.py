@@ -17,7 +17,7 @@ from taskerman.adapters.sql import SqlHistoryReader, SqlScheduleStore, look, upg
 from taskerman.adapters.sql.database import Database
 from taskerman.adapters.sql.migration import configuration
 from taskerman.adapters.sql.tables import VERSION_TABLE
-from taskerman.errors import HistorySchema, HistoryUnavailable, SchedulesInvalid
+from taskerman.errors import HistorySchema, HistoryUnavailable, NotPermitted, SchedulesInvalid
 from taskerman.model.audit import AuditEntry
 from taskerman.ports.history import AuditQuery
 from tests.support.postgresql import PostgresqlServer
@@ -162,6 +162,21 @@ def test_a_file_that_is_moved_away_is_not_taken_for_an_empty_one(tmp_path: Path)
         with pytest.raises(HistoryUnavailable, match="gone"):
             store.changed()
         assert not (tmp_path / "history.db").exists(), "looking makes none"
+
+
+def test_a_folder_that_may_not_be_entered_is_not_taken_for_an_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A superuser may enter every folder, so the system's answer is given here."""
+
+    def denied(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with closing(SqlScheduleStore(f"sqlite:///{tmp_path / 'history.db'}", upgrades=True, patience=SHORT)) as store:
+        monkeypatch.setattr(Path, "exists", denied)
+        for use in (store.changed, store.read, lambda: store.find("nightly")):
+            with pytest.raises(NotPermitted, match="Permission denied"):
+                use()
 
 
 def test_a_restored_database_that_reached_the_same_revision_is_noticed(

@@ -119,6 +119,9 @@ class Judge:
     generation: Counter[tuple[str, str]] = field(default_factory=Counter)
     failing: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     holding: dict[tuple[str, str], Attempt] = field(default_factory=dict)
+    promised: dict[tuple[str, str], tuple[int, frozenset[str]]] = field(default_factory=dict)
+    """Of each node that holds a slot: how many may be away at once, and the exclusive tasks for whose sake it does, by
+    every task that put it into maintenance since it was last well."""
     gates: GateJudge = field(init=False)
     takes: int = 0
     violations: list[str] = field(default_factory=list)
@@ -250,10 +253,11 @@ class Judge:
             others = [slot for slot in before.slots(scope) if slot.node != name]
             if any(slot.state.kept for slot in others):
                 raise Violation("S2 TAKE beside a kept slot")
-            theirs = [self.holder(slot.node, scope) for slot in others]
-            if len(others) + 1 > min([plan.cap, *(other.cap for other in theirs)]):
+            theirs = [self.promised[slot.node, scope] for slot in others]
+            if len(others) + 1 > min([plan.cap, *(cap for cap, _ in theirs)]):
                 raise Violation(f"S1 TAKE over capacity in {scope}")
-            if any((exclusive or other.exclusive) and other.task != attempt.task for other in theirs):
+            strangers = exclusive and any(self.holder(slot.node, scope).task != attempt.task for slot in others)
+            if strangers or any(alone - {attempt.task} for _, alone in theirs):
                 raise Violation(f"S1 {attempt.id} acts in {scope} beside another task, and one of them is exclusive")
         for scope in [scope for scope in planned.scopes if scope not in attempt.clusters]:
             there = before.slots(scope)
@@ -263,6 +267,13 @@ class Judge:
             mine = [slot for slot in after.slots(scope) if slot.node == name]
             if mine != [attempt.slot(name, scope)]:
                 raise Violation(f"after its TAKE {name} holds {mine} in {scope}")
+            cap, alone = plan.cap, frozenset([attempt.task] if exclusive else [])
+            if any(
+                slot.node == name for slot in before.slots(scope)
+            ):  # it was not well: what was promised for it binds
+                earlier_cap, earlier_alone = self.promised[name, scope]
+                cap, alone = min(cap, earlier_cap), alone | earlier_alone
+            self.promised[name, scope] = cap, alone
             self.holding[name, scope] = attempt
         elsewhere = [scope for scope in after.children(layout.SCOPES) if scope not in attempt.scopes]
         if any(slot.node == name for scope in elsewhere for slot in after.slots(scope)):

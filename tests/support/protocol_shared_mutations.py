@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 from unittest import mock
 
-from taskerman.coordination import layout, passing, waits
+from taskerman.coordination import layout, node_moves, passing, waits
 from taskerman.model.attempt import Attempt, NodeRecord
 from taskerman.model.slot import Slot, SlotState
 from taskerman.policy.patience import be_patient
@@ -153,6 +153,10 @@ SHARED_MUTATIONS: dict[str, Mutation] = {
     ),
     "a slot does not say that its task is exclusive": Mutation(
         scene=scenes.an_exclusive_task_is_joined, patch=_anonymous_slots
+    ),
+    "a slot that is taken over forgets what was promised for it": Mutation(
+        scene=scenes.a_task_that_allows_more_tries_the_broken_node,
+        patch=lambda: mock.patch.object(node_moves, "promises", lambda seen, own: (seen.cap, None)),
     ),
     "an exclusive task does not look at others": Mutation(
         scene=scenes.an_exclusive_task_is_joined, patch=lambda: _snapshots(exclusive=lambda seen: False)

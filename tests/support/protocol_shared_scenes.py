@@ -126,6 +126,22 @@ def an_urgent_task_comes_later(w: World, moment: int) -> None:
     _must_act(w, "n1", "it is urgent")
 
 
+def a_task_that_allows_more_tries_the_broken_node(w: World, moment: int) -> None:
+    """What was promised for a node that is not well binds until it is, whoever tries it next."""
+    w.plan("ta", TaskShape(("n0",), cap=1 if moment % 2 else 3, exclusive=not moment % 2, max_failures=1))
+    w.plan("tb", TaskShape(("n0", "n1"), cap=3))
+    _start(w, "n0", "n1")
+    w.look("n0", "ta")
+    w.act("n0", "unsafe")
+    w.look("n0", "tb")
+    _must_act(w, "n0", "its own kept slot does not stand in its way")
+    w.look("n1", "tb")
+    _may_not_act(w, "n1", "one may be away, and the broken one is")
+    w.act("n0", "succeeded")
+    w.look("n1", "tb")
+    _must_act(w, "n1", "everybody is well")
+
+
 # --- named scopes ----------------------------------------------------------------------------------------
 
 
@@ -326,6 +342,7 @@ SHARED_SCENES: dict[str, Scene] = {
         a_task_of_two_clusters_closes,
         an_exclusive_task_is_joined,
         an_urgent_task_comes_later,
+        a_task_that_allows_more_tries_the_broken_node,
         the_last_place_is_seen_by_two,
         a_capacity_is_lowered_while_somebody_takes,
         the_head_takes_for_its_lane,

@@ -113,7 +113,7 @@ class ZookeeperGround:
 
     def __init__(self, server: ZookeeperServer, stack: ExitStack, *, secured: bool = False) -> None:
         """`secured`: every role has an identity, and every record its rights."""
-        self._server, self._stack, self._secured, self._unsecured = server, stack, secured, secured
+        self._server, self._stack, self.secured, self._unsecured = server, stack, secured, secured
         self._root = f"/ground-{uuid.uuid4().hex[:12]}"
         self._wires: dict[int, ZookeeperProxy] = {}
         self._ended: set[int] = set()
@@ -124,7 +124,7 @@ class ZookeeperGround:
             self._unsecured = False
             secure(self._server.hosts, self._root)
         wire = self._stack.enter_context(ZookeeperProxy(self._server.port))
-        credential = CREDENTIALS[role] if self._secured else None
+        credential = CREDENTIALS[role] if self.secured else None
         tree = ZookeeperTree(wire.hosts, root=self._root, session_timeout=SESSION, credential=credential)
         self._stack.callback(tree.close)
         self._stack.callback(wire.heal)

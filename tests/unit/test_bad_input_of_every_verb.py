@@ -298,6 +298,15 @@ CASES = (
     Bad("schedules remove ../x", 2, USAGE, ("'../x'",), WHY),
     Bad("schedules remove nobodys", 3, NONE, ("nobodys", "taskerman schedules list"), WHY),
     Bad("schedules remove nightly", 4, TAKEN, ("nightly.yaml:1", "schedules pause nightly"), WHY),
+    # --- schedules in files
+    Bad("validate /nonexistent", 2, USAGE, ("/nonexistent", "TASKERMAN_SCHEDULES")),
+    Bad("validate a b", 2, USAGE, ("b",)),
+    Bad("schedules collect", 2, USAGE, ("'DIR'",)),
+    Bad("schedules collect /nonexistent", 2, USAGE, ("/nonexistent", "folder")),
+    Bad("schedules collect /usr/bin --check", 2, USAGE, ("--check", "--out FILE")),
+    Bad("schedules collect configs --installed-at opt", 2, USAGE, ("--installed-at opt", "/")),
+    Bad("schedules collect configs --out /nonexistent/x.yaml", 2, USAGE, ("/nonexistent/x.yaml", "path and rights")),
+    Bad("schedules collect configs --check --out /nonexistent/x.yaml", 4, STATE, ("/nonexistent/x.yaml", "commit")),
     # --- keys
     Bad("keys generate", 2, USAGE, ("'file'",)),
     Bad("keys generate /nonexistent/folder/mine.key", 2, USAGE, ("/nonexistent/folder",)),
@@ -356,7 +365,7 @@ WELL = {
 
 NEEDS_NO_ZOOKEEPER = {
     *("history list", "history letters", "history audit", "history upgrade"),
-    *("keys generate", "keys digest"),
+    *("validate", "schedules collect", "keys generate", "keys digest"),
     *("router", "agent", "janitor", "scheduler", "settings", "schema", "demo"),
 }
 """Asks another store, nothing at all, or is a daemon, which waits."""

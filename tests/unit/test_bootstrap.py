@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from taskerman.model.event import Event
 from taskerman.policy.patience import A_PLACE
 from taskerman.ports.history import AuditQuery
 from taskerman.settings import Settings
+from tests.support.schedules import names, one
 from tests.support.scheduling import schedule
 
 
@@ -155,3 +157,28 @@ def test_schedules_that_people_declare_are_kept_where_the_history_is(tmp_path: P
     forbidden = Settings(state_dir=tmp_path / "other", history_upgrade=False)
     with bootstrap.open_schedule_store(forbidden) as store, pytest.raises(HistorySchema):
         store.add(schedule(), "ana@desk", "x")
+
+
+def test_schedules_are_read_where_the_settings_say_and_nothing_is_read_before_it_is_wanted(tmp_path: Path) -> None:
+    with ExitStack() as closing:
+        aws = parts.make_aws(closing)
+        assert parts.make_schedule_files(Settings(), aws) is None
+        in_bucket = parts.make_schedule_files(Settings(schedules="s3://bucket/tasks/"), aws)
+        in_folder = parts.make_schedule_files(Settings(schedules=str(tmp_path)), aws)
+        assert in_bucket is not None
+        assert in_folder is not None
+        assert (in_bucket.place, in_folder.place) == ("s3://bucket/tasks", str(tmp_path))
+        (tmp_path / "a.yaml").write_text(one("a"))
+        assert names(in_folder) == ["a"]
+
+
+def test_a_scheduler_reads_the_reviewed_files_first_and_then_what_people_added(tmp_path: Path) -> None:
+    """Of two that declare the same name the first counts. Reading makes no database."""
+    with ExitStack() as closing:
+        aws = parts.make_aws(closing)
+        named = Settings(state_dir=tmp_path / "state", schedules=str(tmp_path))
+        origins = [source.origin.value for source in parts.make_sources(named, aws, closing)]
+        assert origins == ["files", "database"]
+        (store,) = parts.make_sources(Settings(state_dir=tmp_path / "state"), aws, closing)
+        assert list(store.read()) == []
+        assert not (tmp_path / "state").exists()

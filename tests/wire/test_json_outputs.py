@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from taskerman.model.outcome import Outcome
 from tests.support.command_line import CommandLine
 from tests.support.fleet import CLUSTER, NODES, Fleet, document
 from tests.support.history import record_a_week
+from tests.support.schedules import one
 from tests.support.scheduling import schedule
 from tests.wire.golden import check_golden
 
@@ -139,6 +141,13 @@ def test_the_json_of_a_breaker_and_of_its_reset(taskerman: CommandLine) -> None:
     check_golden("cli/breaker-reset", printed(taskerman, "breaker", "reset", "demo:web", "--why", "it was the mirror"))
     refused = taskerman("breaker", "reset", "demo:web", "--why", "again", "--json")
     assert refused.code == 4
+
+
+def test_the_json_of_judged_schedules(taskerman: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(one("a") + one("a", every="never").removeprefix("schedules:\n"))
+    found = taskerman("validate", str(tmp_path), "--json", "--unchecked")
+    assert (found.code, found.err) == (2, "")
+    check_golden("cli/validate", {**found.json, "place": found.json["place"].replace(str(tmp_path), "/schedules")})
 
 
 def test_the_json_of_an_error(taskerman: CommandLine) -> None:
