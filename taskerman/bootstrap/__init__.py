@@ -41,11 +41,13 @@ from taskerman.pulse import Pulse
 from taskerman.settings import Loaded, Settings, load
 
 if TYPE_CHECKING:  # what only some processes need is imported where it is opened: an agent at rest stays small
+    from pydantic import JsonValue
+
     from taskerman.adapters.schedules.collecting import Collected
     from taskerman.control import Desk
     from taskerman.control.history import HistoryUpgraded
     from taskerman.janitor import Janitor
-    from taskerman.ports.schedules import ScheduleFiles
+    from taskerman.ports.schedules import ScheduleFiles, ScheduleStore
     from taskerman.router import Router
     from taskerman.scheduler import Scheduler
     from taskerman.telemetry.telling import Told
@@ -63,7 +65,9 @@ __all__ = [
     "open_janitor",
     "open_router",
     "open_schedule_files",
+    "open_schedule_store",
     "open_scheduler",
+    "read_mapping",
     "read_settings",
     "sign_document",
     "subject_of",
@@ -239,6 +243,25 @@ def open_history_reader(settings: Settings) -> Iterator[HistoryReader]:
         yield reader
     finally:
         reader.close()
+
+
+@contextmanager
+def open_schedule_store(settings: Settings) -> Iterator[ScheduleStore]:
+    """Schedules that people declare: they are in the database of the history. Raises `UsageError`."""
+    from taskerman.adapters.sql import SqlScheduleStore  # noqa: PLC0415
+
+    store = SqlScheduleStore(settings.history, upgrades=settings.history_upgrade)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def read_mapping(raw: bytes, place: str) -> dict[str, JsonValue]:
+    """The one mapping that a file of YAML or JSON holds. `place`: its name. Raises `SchedulesInvalid`."""
+    from taskerman.adapters.schedules.one_mapping import read_mapping as read  # noqa: PLC0415
+
+    return read(raw, place)
 
 
 @contextmanager

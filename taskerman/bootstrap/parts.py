@@ -133,9 +133,14 @@ def make_signatures(settings: Settings) -> Signatures | None:
 
 
 def make_sources(settings: Settings, aws: Aws, closing: ExitStack) -> Sequence[ScheduleSource]:
-    """Where schedules are declared; of two that declare the same name the first counts."""
+    """Where schedules are declared: reviewed files, then what people added; of two that declare the same name the
+    first counts."""
+    from taskerman.adapters.sql import SqlScheduleStore  # noqa: PLC0415  only its users pay for it
+
     files = make_schedule_files(settings, aws)
-    return [] if files is None else [files]
+    store = SqlScheduleStore(settings.history, upgrades=False)
+    closing.callback(store.close)
+    return [store] if files is None else [files, store]
 
 
 def make_securing(settings: Settings, tree: Tree) -> Callable[[], int] | None:

@@ -19,6 +19,7 @@ from taskerman.cli import (
     installation,
     keys,
     letters,
+    schedule_edits,
     schedules,
     scopes,
     stops,
@@ -28,6 +29,11 @@ from taskerman.cli import (
 
 __all__ = ["VERBS", "parser_for"]
 
+schedules.schedules.command("add", help="Declare a new one, of options or of a file (--file).")(schedule_edits.declare)
+schedules.schedules.command("edit", help="Declare it otherwise: what options name, or by a file.")(
+    schedule_edits.declare
+)
+schedules.schedules.command("remove")(schedule_edits.remove)
 schedules.schedules.command("collect")(collecting.collect)
 
 VERBS: dict[str, Callable[..., Any] | typer.Typer] = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from taskerman.control.breakers import reset_breaker, show_breakers
 from taskerman.control.dead_letters import discard, list_letters, redrive, show_letter
+from taskerman.control.declaring import add_schedule, declared_definition, edit_schedule, remove_schedule
 from taskerman.control.desk import Desk, check_why
 from taskerman.control.doctor import examine, initialise
 from taskerman.control.explaining import explain
@@ -33,10 +34,13 @@ from taskerman.control.validating import validate
 __all__ = [
     "Desk",
     "Subject",
+    "add_schedule",
     "approve",
     "cancel",
     "check_why",
+    "declared_definition",
     "discard",
+    "edit_schedule",
     "examine",
     "explain",
     "follow",
@@ -58,6 +62,7 @@ __all__ = [
     "preview",
     "redrive",
     "release",
+    "remove_schedule",
     "reset_breaker",
     "resume",
     "resume_schedule",

@@ -72,19 +72,29 @@ class ScheduleFiles(ScheduleSource, Protocol):
 
 
 class ScheduleStore(ScheduleSource, Protocol):
-    """The one that people write. Every change is recorded with its audit entry in one transaction.
+    """The one that people write. Every change is stored with its audit entry in one transaction, and read as one.
 
-    All raise `HistoryUnavailable` (it may or may not have happened: look) and `NotPermitted`.
+    An answer that is lost on the way is asked for again within the call, and the change is made once. Whoever repeats a
+    whole call learns from `ScheduleExists` or `ScheduleUnknown` who made the change, and when. Writers may be several,
+    at the same time. All raise `HistoryUnavailable` (a change may or may not have happened: look) and `NotPermitted`.
     """
+
+    def find(self, name: ScheduleName) -> Declaration:
+        """What is declared under that name. Raises `ScheduleUnknown`; `SchedulesInvalid` when it cannot be read."""
+        ...
 
     def add(self, schedule: Schedule, by: str, why: str) -> None:
         """Declare a new one. Raises `ScheduleExists`."""
         ...
 
-    def edit(self, schedule: Schedule, by: str, why: str) -> Schedule:
-        """Declare it otherwise; what it was. Raises `ScheduleUnknown`."""
+    def edit(self, schedule: Schedule, by: str, why: str, *, instead_of: Schedule | None = None) -> Schedule | None:
+        """Declare it otherwise; what it was, None: nobody here can read that.
+
+        `instead_of`: what the change was made from; absent: whatever it is. Raises `ScheduleUnknown`, and
+        `RefusedByState` when it is another one by now.
+        """
         ...
 
-    def remove(self, name: ScheduleName, by: str, why: str) -> Schedule:
-        """Declare it no more; what it was. Raises `ScheduleUnknown`."""
+    def remove(self, name: ScheduleName, by: str, why: str) -> Schedule | None:
+        """Declare it no more; what it was, None: nobody here can read that. Raises `ScheduleUnknown`."""
         ...

@@ -15,8 +15,10 @@ from taskerman import bootstrap, cli
 from taskerman.control import Desk
 from taskerman.control.wire import AWS_VARIABLES
 from taskerman.ports.history import HistoryReader
+from taskerman.ports.schedules import ScheduleStore
 from taskerman.settings import Loaded, Settings
 from taskerman.testing.history import MemoryHistory
+from taskerman.testing.schedules import MemoryScheduleStore
 from tests.support.fleet import Fleet
 
 
@@ -51,7 +53,14 @@ class CommandLine:
         def open_desk(settings: Settings) -> Iterator[Desk]:
             yield fleet.desk
 
+        self.schedules = MemoryScheduleStore(fleet.clock.now)
+
+        @contextmanager
+        def open_schedule_store(settings: Settings) -> Iterator[ScheduleStore]:
+            yield self.schedules
+
         monkeypatch.setattr(bootstrap, "open_desk", open_desk)
+        monkeypatch.setattr(bootstrap, "open_schedule_store", open_schedule_store)
         monkeypatch.setattr(bootstrap, "open_history_reader", open_history_reader)
         own = Settings(operator="ada@laptop", state_dir=Path("/nonexistent"))  # not what this machine happens to have
         monkeypatch.setattr(bootstrap, "read_settings", lambda: Loaded(own, {}))

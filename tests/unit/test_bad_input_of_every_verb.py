@@ -22,6 +22,7 @@ from tests.support.command_line import Answer, CommandLine
 from tests.support.evening import an_evening, everything
 from tests.support.fleet import Fleet
 from tests.support.history import record_a_week
+from tests.support.scheduling import schedule
 
 WHY = ("--why", "at 3 am")
 FLAGS = ("--action", "demo_task:restart", "--cluster", "demo:web")
@@ -43,7 +44,8 @@ class Bad:
 
 
 USAGE, GONE, STATE, UNKNOWN = "E-USAGE", "E-NOT-FOUND", "E-STATE", "E-TASK-UNKNOWN"
-NONE = "E-SCHEDULE-UNKNOWN"
+NONE, TAKEN, WRONG = "E-SCHEDULE-UNKNOWN", "E-SCHEDULE-EXISTS", "E-SCHEDULE"
+NEW = (*FLAGS, *WHY)
 AWAY = ("t-away has ended (6 succeeded)", "taskerman history --task t-away")
 
 CASES = (
@@ -251,6 +253,51 @@ CASES = (
     Bad("schedules trigger ../x", 2, USAGE, ("'../x'",), WHY),
     Bad("schedules trigger gone", 4, STATE, ("declared no more", "taskerman submit"), WHY),
     Bad("schedules trigger nightly --sign-with /nonexistent", 2, USAGE, ("/nonexistent",), WHY),
+    # --- schedules, declared by a person
+    Bad("schedules add", 2, USAGE, ("'NAME'",)),
+    Bad("schedules add new --cron @daily", 2, USAGE, ("--why",), FLAGS),
+    Bad("schedules add new --cron @daily", 2, USAGE, ("reason", "--why"), (*FLAGS, "--why", "?")),
+    Bad("schedules add ../x --cron @daily", 2, USAGE, ("'../x'", "taskerman schedules"), NEW),
+    Bad("schedules add nightly --cron @daily", 4, TAKEN, ("nightly.yaml:1", "schedules pause nightly"), NEW),
+    Bad("schedules add own --cron @daily", 4, TAKEN, ("added by ana@desk", "schedules edit own"), NEW),
+    Bad("schedules add new", 2, WRONG, ("new:", "one of cron and every", "schedules add --help"), NEW),
+    Bad("schedules add new --cron @daily --every 6h", 2, WRONG, ("one of cron and every",), NEW),
+    Bad("schedules add new --cron @never", 2, WRONG, ("new: cron:", "'@never'", "@daily"), NEW),
+    Bad("schedules add new", 2, WRONG, ("cron: '0 25 * * *'",), (*NEW, "--cron", "0 25 * * *")),
+    Bad("schedules add new --every soon", 2, WRONG, ("every: 'soon'", "90s, 30m, 2h"), NEW),
+    Bad("schedules add new --every 6h --jitter 2d", 2, WRONG, ("jitter",), NEW),
+    Bad("schedules add new --cron @daily --timezone Berlin", 2, WRONG, ("timezone: 'Berlin'",), NEW),
+    Bad("schedules add new --cron @daily --catch-up some", 2, WRONG, ("catch_up:", "'latest'"), NEW),
+    Bad("schedules add new --cron @daily --overlap never", 2, WRONG, ("overlap:", "'skip'"), NEW),
+    Bad("schedules add new --cron @daily --action demo_task:restart", 2, WRONG, ("task: cluster_name:",), WHY),
+    Bad("schedules add new --cron @daily --action demo_task:restart --cluster web", 2, WRONG, ("'web'",), WHY),
+    Bad("schedules add new --cron @daily --limit 0", 2, WRONG, ("task: limit:",), NEW),
+    Bad("schedules add new --cron @daily --window night", 2, USAGE, ("--window", "'night'"), NEW),
+    Bad("schedules add new --cron @daily --arg forse=1", 2, "E-ACTION-ARGS", ("forse", "force"), NEW),
+    Bad(
+        "schedules add new --cron @daily --action nosuch:x --cluster demo:web",
+        2,
+        "E-ACTION-UNKNOWN",
+        ("nosuch:x", "--unchecked"),
+        WHY,
+    ),
+    Bad("schedules add new --cron @daily --cluster demo:web --command df", 2, USAGE, ("--command", "'df'"), WHY),
+    Bad("schedules add new --cron @daily --command []", 2, WRONG, ("command: it should have at least 1 item",), NEW),
+    Bad('schedules add new --cron @daily --command ["df"]', 2, WRONG, ("one of task.action, command",), NEW),
+    Bad("schedules add new --file /nonexistent", 2, USAGE, ("/nonexistent", "path"), WHY),
+    Bad("schedules add new --file new.yaml --cron @daily", 2, USAGE, ("--file",), WHY),
+    Bad("schedules edit", 2, USAGE, ("'NAME'",)),
+    Bad("schedules edit own --cron @daily", 2, USAGE, ("--why",)),
+    Bad("schedules edit own", 2, USAGE, ("Nothing", "--cron"), WHY),
+    Bad("schedules edit own --cron @never", 2, WRONG, ("'@never'",), WHY),
+    Bad("schedules edit ../x --cron @daily", 2, USAGE, ("'../x'",), WHY),
+    Bad("schedules edit nobodys --cron @daily", 3, NONE, ("nobodys", "taskerman schedules list"), WHY),
+    Bad("schedules edit nightly --cron @daily", 4, TAKEN, ("nightly.yaml:1", "reviewed file"), WHY),
+    Bad("schedules remove", 2, USAGE, ("'NAME'",)),
+    Bad("schedules remove own", 2, USAGE, ("--why",)),
+    Bad("schedules remove ../x", 2, USAGE, ("'../x'",), WHY),
+    Bad("schedules remove nobodys", 3, NONE, ("nobodys", "taskerman schedules list"), WHY),
+    Bad("schedules remove nightly", 4, TAKEN, ("nightly.yaml:1", "schedules pause nightly"), WHY),
     # --- schedules in files
     Bad("validate /nonexistent", 2, USAGE, ("/nonexistent", "TASKERMAN_SCHEDULES")),
     Bad("validate a b", 2, USAGE, ("b",)),
@@ -308,6 +355,9 @@ WELL = {
     "schedules pause": ["schedules", "pause", "nightly", *WHY],
     "schedules resume": ["schedules", "resume", "paused"],
     "schedules trigger": ["schedules", "trigger", "nightly", *WHY],
+    "schedules add": ["schedules", "add", "new", "--cron", "@daily", *NEW],
+    "schedules edit": ["schedules", "edit", "own", "--cron", "@daily", *WHY],
+    "schedules remove": ["schedules", "remove", "own", *WHY],
     "init": ["init"],
     "doctor": ["doctor"],
 }
@@ -351,6 +401,7 @@ def evening() -> Fleet:
 def mistyped(evening: Fleet, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
     line = CommandLine(evening, monkeypatch, capsys)
     record_a_week(line.history)
+    line.schedules.add(schedule("own"), "ana@desk", "quieter hours")
     return line
 
 
@@ -358,6 +409,7 @@ def mistyped(evening: Fleet, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 def taskerman(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
     line = CommandLine(an_evening(), monkeypatch, capsys)
     record_a_week(line.history)
+    line.schedules.add(schedule("own"), "ana@desk", "quieter hours")
     return line
 
 
@@ -382,6 +434,7 @@ def test_a_mistake_is_told_in_one_line_and_changes_nothing(mistyped: CommandLine
         assert word in line
     said = mistyped(*case.line, "--json")
     assert everything(mistyped.fleet) == before
+    assert len(mistyped.schedules.audit) == 1, "that of the one which was there"
     if "No such option: --json" in said.err:  # a verb that prints nothing but JSON, or starts a daemon
         return
     error = said.json["error"]
@@ -405,7 +458,8 @@ def test_every_kind_of_name_that_a_verb_takes_is_tried(path: str) -> None:
     if "task" in takes or ("name" in takes and path != "scopes set"):
         assert any(code == 2 and "'" in "".join(case.says) for case in mine for code in [case.code]), "what is no id"
         unknown = NONE if path.startswith("schedules") else UNKNOWN
-        assert path == "history letters" or (3, unknown) in tried, "one that is not there"
+        makes_it = path in ("history letters", "schedules add")
+        assert makes_it or (3, unknown) in tried, "one that is not there"
     if {"task", "name", "node"} & takes and "why" in takes and path != "scopes set":
         assert any(code == 4 for code, _ in tried), "what is over, or not in that state"
     if "why" in takes and path not in ("unhold", "resume", "dlq redrive", "init", "schedules resume"):

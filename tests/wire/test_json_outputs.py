@@ -13,6 +13,7 @@ from tests.support.command_line import CommandLine
 from tests.support.fleet import CLUSTER, NODES, Fleet, document
 from tests.support.history import record_a_week
 from tests.support.schedules import one
+from tests.support.scheduling import schedule
 from tests.wire.golden import check_golden
 
 
@@ -31,6 +32,7 @@ def taskerman(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
     fleet.route()
     line = CommandLine(fleet, monkeypatch, capsys)
     record_a_week(line.history)
+    line.schedules.add(schedule("own"), "ana@desk", "quieter hours")
     assert line("hold", "owner:dba", "--why", "quarter end").code == 0
     return line
 
@@ -68,6 +70,14 @@ CHANGES = {
     "resume": ["resume", "t-1"],
     "slots-release": ["slots", "release", "i-2", "--why", "repaired"],
     "dlq-redrive": ["dlq", "redrive", "t-1", "i-2"],
+    "schedules-add": [
+        *("schedules", "add", "nightly", "--cron", "0 2 * * *", "--timezone", "Europe/Berlin", "--jitter", "10m"),
+        *("--action", "demo_task:restart", "--cluster", "demo:web", "--concurrency", "2", "--why", "a quiet hour"),
+    ],
+    "schedules-edit": [
+        *("schedules", "edit", "own", "--every", "6h", "--limit", "2", "--retries", "1", "--why", "less at once"),
+    ],
+    "schedules-remove": ["schedules", "remove", "own", "--why", "done by hand"],
     "dlq-discard": ["dlq", "discard", "t-1", "i-2", "--why", "replaced"],
 }
 
