@@ -12,7 +12,7 @@ from taskerman.errors import UsageError
 
 __all__ = ["Said", "changed_definition", "definition_in_file", "new_definition"]
 
-_OTHER_WAYS = {"cron": ("every",), "every": ("cron",), "command": ("script", "binary")}
+_OTHER_WAYS = {"cron": ("every",), "every": ("cron", "timezone"), "command": ("script", "binary")}
 """What says the same thing in another way, and stands no more when the one is named."""
 
 
@@ -48,7 +48,7 @@ class Said:
 def new_definition(name: str, said: Said, flags: Flags, *, by: str) -> dict[str, Any]:
     """One that did not exist. `by`: whose its tasks are by default. Raises `UsageError`."""
     task = {"owner": by.partition("@")[0], **template(_on_the_wall(flags, said.timezone))}
-    return {"name": name, **said.fields(), "task": task}
+    return {"name": name, **_own(said, flags), "task": task}
 
 
 def changed_definition(before: Mapping[str, Any], said: Said, flags: Flags) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def changed_definition(before: Mapping[str, Any], said: Said, flags: Flags) -> d
 
     A list that is named stands in the place of the former one; an argument of the action beside the others.
     """
-    fields = said.fields()
+    fields = _own(said, flags)
     named = template(_on_the_wall(flags, said.timezone or before.get("timezone")))
     if not fields and not named:
         raise UsageError(
@@ -97,6 +97,14 @@ def definition_in_file(given: Mapping[str, Any], name: str, file: str) -> dict[s
 def _on_the_wall(flags: Flags, timezone: str | None) -> Flags:
     """Windows are read on the same wall as the schedule's own times."""
     return replace(flags, timezone=timezone if flags.windows else None)
+
+
+def _own(said: Said, flags: Flags) -> dict[str, Any]:
+    """Of the definition itself: beside `every`, which is counted in UTC, a zone is that of the windows alone."""
+    fields = said.fields()
+    if said.every is not None and flags.windows:
+        fields.pop("timezone", None)
+    return fields
 
 
 def _words(text: str) -> list[str]:

@@ -112,6 +112,16 @@ def test_a_window_is_read_on_the_wall_of_the_schedule(cli: CommandLine) -> None:
     assert declared(cli)["task"]["taskerman_params"]["window_args"]["timezone"] == "Asia/Tokyo"
 
 
+def test_beside_every_a_zone_is_that_of_the_windows(cli: CommandLine) -> None:
+    zone = ("--timezone", "Europe/Berlin")
+    task = ("--action", "demo_task:restart", "--cluster", CLUSTER)
+    found = added(cli, "--every", "6h", *task, *zone, "--window", "22:00-04:00")
+    assert "timezone" not in found
+    assert found["task"]["taskerman_params"]["window_args"]["timezone"] == "Europe/Berlin"
+    refused = cli("schedules", "add", "other", "--every", "6h", *task, *zone, "--why", "x")
+    assert (refused.code, "every is counted in UTC" in refused.err) == (2, True)
+
+
 def test_a_command_stands_for_the_action(cli: CommandLine) -> None:
     found = added(cli, "--every", "6h", "--cluster", CLUSTER, "--command", '["df", "-h", "$HOME; x"]', "--unchecked")
     assert found["command"] == ["df", "-h", "$HOME; x"]
@@ -292,7 +302,7 @@ FULL = {
     ("words", "fields"),
     [
         (["--cron", "0 3 * * *"], ["cron"]),
-        (["--every", "6h"], ["cron", "every"]),
+        (["--every", "6h"], ["cron", "every", "timezone"]),
         (["--disabled"], ["enabled"]),
         (["--overlap", "skip"], ["overlap"]),
         (["--notify", "#a"], ["notify"]),
