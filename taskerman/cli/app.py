@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from taskerman.cli import breakers, daemons, history, installation, keys, letters, scopes, stops, tasks
+from taskerman.cli import breakers, daemons, history, installation, keys, letters, planning, scopes, stops, tasks
 
 __all__ = ["VERBS", "parser_for"]
 
@@ -29,6 +29,8 @@ VERBS: dict[str, Callable[..., Any] | typer.Typer] = {
     "breaker": breakers.breaker,
     "dlq": letters.dlq,
     "history": history.history,
+    "plan": planning.plan,
+    "diff": planning.diff,
     "router": daemons.router,
     "agent": daemons.agent,
     "janitor": daemons.janitor,

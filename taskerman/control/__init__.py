@@ -8,6 +8,7 @@ its own transaction.
 from __future__ import annotations
 
 from taskerman.control.breakers import reset_breaker, show_breakers
+from taskerman.control.comparing import compare
 from taskerman.control.dead_letters import discard, list_letters, redrive, show_letter
 from taskerman.control.desk import Desk, check_why
 from taskerman.control.doctor import examine, initialise
@@ -15,6 +16,7 @@ from taskerman.control.explaining import explain
 from taskerman.control.following import follow, follow_cancel
 from taskerman.control.history import outcome_named, past_audit, past_letters, past_tasks, point_in_time
 from taskerman.control.places import list_slots, release, slots_of
+from taskerman.control.planning import check_wanted, foresee, time_to_come, wanted
 from taskerman.control.scoping import list_scopes, set_scope
 from taskerman.control.status import overview, task_status
 from taskerman.control.stopping import approve, cancel, hold, resume, time_span, unhold
@@ -26,12 +28,15 @@ __all__ = [
     "Subject",
     "approve",
     "cancel",
+    "check_wanted",
     "check_why",
+    "compare",
     "discard",
     "examine",
     "explain",
     "follow",
     "follow_cancel",
+    "foresee",
     "hold",
     "initialise",
     "list_letters",
@@ -56,5 +61,7 @@ __all__ = [
     "submit",
     "task_status",
     "time_span",
+    "time_to_come",
     "unhold",
+    "wanted",
 ]

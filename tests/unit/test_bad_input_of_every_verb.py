@@ -230,6 +230,19 @@ CASES = (
     Bad("history letters --cluster web", 2, USAGE, ("'web'",)),
     Bad("history audit --limit many", 2, USAGE, ("--limit",)),
     Bad("history upgrade now", 2, USAGE, ("now",)),
+    # --- plan, diff
+    Bad("plan extra", 2, USAGE, ("extra",)),
+    Bad("plan", 2, USAGE, ("--files",)),
+    Bad("plan --from soon", 2, USAGE, ("'soon'", "2h")),
+    Bad("plan --until 367d", 2, USAGE, ("366d", "--until")),
+    Bad("plan --from 2026-01-31 --until 2026-01-30", 2, USAGE, ("2026-01-30", "--until")),
+    Bad("plan --schedule ../x", 2, USAGE, ("'../x'", "taskerman plan")),
+    Bad("plan --cluster web", 2, USAGE, ("'web'", "<kind>:<name>")),
+    Bad("plan --files /nonexistent", 2, USAGE, ("/nonexistent", "path")),
+    Bad("diff", 2, USAGE, ("'old'",)),
+    Bad("diff /nonexistent", 2, USAGE, ("'new'",)),
+    Bad("diff /nonexistent /nonexistent", 2, USAGE, ("/nonexistent", "path")),
+    Bad("diff /nonexistent /nonexistent --until never", 2, USAGE, ("'never'", "7d")),
     # --- keys
     Bad("keys generate", 2, USAGE, ("'file'",)),
     Bad("keys generate /nonexistent/folder/mine.key", 2, USAGE, ("/nonexistent/folder",)),
@@ -279,6 +292,7 @@ WELL = {
 
 NEEDS_NO_ZOOKEEPER = {
     *("history list", "history letters", "history audit", "history upgrade"),
+    *("plan", "diff"),
     *("keys generate", "keys digest"),
     *("router", "agent", "janitor", "settings", "schema", "demo"),
 }
