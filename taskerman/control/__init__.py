@@ -8,6 +8,7 @@ its own transaction.
 from __future__ import annotations
 
 from taskerman.control.breakers import reset_breaker, show_breakers
+from taskerman.control.comparing import compare
 from taskerman.control.dead_letters import discard, list_letters, redrive, show_letter
 from taskerman.control.declaring import add_schedule, declared_definition, edit_schedule, remove_schedule
 from taskerman.control.desk import Desk, check_why
@@ -16,7 +17,9 @@ from taskerman.control.explaining import explain
 from taskerman.control.following import follow, follow_cancel
 from taskerman.control.history import outcome_named, past_audit, past_letters, past_tasks, point_in_time
 from taskerman.control.places import list_slots, release, slots_of
+from taskerman.control.planning import check_wanted, foresee, time_to_come, wanted
 from taskerman.control.scheduling import (
+    in_force,
     list_schedules,
     pause_schedule,
     resume_schedule,
@@ -37,7 +40,9 @@ __all__ = [
     "add_schedule",
     "approve",
     "cancel",
+    "check_wanted",
     "check_why",
+    "compare",
     "declared_definition",
     "discard",
     "edit_schedule",
@@ -45,7 +50,9 @@ __all__ = [
     "explain",
     "follow",
     "follow_cancel",
+    "foresee",
     "hold",
+    "in_force",
     "initialise",
     "list_letters",
     "list_schedules",
@@ -74,8 +81,10 @@ __all__ = [
     "submit",
     "task_status",
     "time_span",
+    "time_to_come",
     "trigger_document",
     "trigger_schedule",
     "unhold",
     "validate",
+    "wanted",
 ]

@@ -307,6 +307,18 @@ CASES = (
     Bad("schedules collect configs --installed-at opt", 2, USAGE, ("--installed-at opt", "/")),
     Bad("schedules collect configs --out /nonexistent/x.yaml", 2, USAGE, ("/nonexistent/x.yaml", "path and rights")),
     Bad("schedules collect configs --check --out /nonexistent/x.yaml", 4, STATE, ("/nonexistent/x.yaml", "commit")),
+    # --- plan, diff
+    Bad("plan extra", 2, USAGE, ("extra",)),
+    Bad("plan --from soon", 2, USAGE, ("'soon'", "2h")),
+    Bad("plan --until 367d", 2, USAGE, ("366d", "--until")),
+    Bad("plan --from 2026-01-31 --until 2026-01-30", 2, USAGE, ("2026-01-30", "--until")),
+    Bad("plan --schedule ../x", 2, USAGE, ("'../x'", "taskerman plan")),
+    Bad("plan --cluster web", 2, USAGE, ("'web'", "<kind>:<name>")),
+    Bad("plan --files /nonexistent", 2, USAGE, ("/nonexistent", "TASKERMAN_SCHEDULES")),
+    Bad("diff", 2, USAGE, ("'old'",)),
+    Bad("diff /nonexistent", 2, USAGE, ("'new'",)),
+    Bad("diff /nonexistent /nonexistent", 2, USAGE, ("/nonexistent", "TASKERMAN_SCHEDULES")),
+    Bad("diff /nonexistent /nonexistent --until never", 2, USAGE, ("'never'", "7d")),
     # --- keys
     Bad("keys generate", 2, USAGE, ("'file'",)),
     Bad("keys generate /nonexistent/folder/mine.key", 2, USAGE, ("/nonexistent/folder",)),
@@ -351,6 +363,7 @@ WELL = {
     "dlq redrive": ["dlq", "redrive", "t-halted"],
     "dlq discard": ["dlq", "discard", "t-halted", *WHY],
     "schedules list": ["schedules"],
+    "plan": ["plan", "--offline"],
     "schedules show": ["schedules", "show", "nightly"],
     "schedules pause": ["schedules", "pause", "nightly", *WHY],
     "schedules resume": ["schedules", "resume", "paused"],
@@ -367,6 +380,7 @@ NEEDS_NO_ZOOKEEPER = {
     *("history list", "history letters", "history audit", "history upgrade"),
     *("validate", "schedules collect", "keys generate", "keys digest"),
     *("router", "agent", "janitor", "scheduler", "settings", "schema", "demo"),
+    "diff",
 }
 """Asks another store, nothing at all, or is a daemon, which waits."""
 

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from taskerman.cli import planning
 from taskerman.model.outcome import Outcome
+from taskerman.model.schedule import Schedule
+from taskerman.model.schedule_record import Declaration, ScheduleOrigin
 from tests.support.command_line import CommandLine
 from tests.support.fleet import CLUSTER, NODES, Fleet, document
 from tests.support.history import record_a_week
@@ -148,6 +151,22 @@ def test_the_json_of_judged_schedules(taskerman: CommandLine, tmp_path: Path) ->
     found = taskerman("validate", str(tmp_path), "--json", "--unchecked")
     assert (found.code, found.err) == (2, "")
     check_golden("cli/validate", {**found.json, "place": found.json["place"].replace(str(tmp_path), "/schedules")})
+
+
+def test_the_json_of_what_is_to_come(taskerman: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two schedules that want one cluster at once, and another version of them."""
+    versions = {"old": (planned("nightly", "0 2 * * *"), planned("weekly", "0 2 * * 0"))}
+    versions["new"] = (planned("nightly", "0 3 * * *"), planned("sunday", "0 2 * * 0"), planned("hourly", "0 * * * *"))
+    monkeypatch.setattr(planning, "_declarations", lambda path: versions[str(path)])
+    times = ("--from", "2026-01-31T12:00Z", "--until", "2d")
+    check_golden("cli/plan", printed(taskerman, "plan", "--files", "old", *times))
+    check_golden("cli/diff", printed(taskerman, "diff", "old", "new", *times))
+
+
+def planned(name: str, cron: str) -> Declaration:
+    task = {"action": "demo_task:restart", "cluster_name": CLUSTER, "owner": "storage", "limit": 2}
+    found = Schedule(name=name, cron=cron, task=task)
+    return Declaration(schedule=found, origin=ScheduleOrigin.FILES, place="web.yaml:1")
 
 
 def test_the_json_of_an_error(taskerman: CommandLine) -> None:
