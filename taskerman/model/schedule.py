@@ -204,10 +204,10 @@ def _action(schedule: Schedule) -> dict[str, Any]:
         operation, args = "binary", schedule.binary.model_dump(mode="json")
     else:
         return {}
-    return {
-        "action": f"command_task:{operation}",
-        "taskerman_params": {**_params(schedule.task), "action_args": args},
-    }
+    named = {"action": f"command_task:{operation}"}
+    if not isinstance(schedule.task.get("taskerman_params", {}), dict):
+        return named  # no groups at all: judged with the document, and not lost under the arguments
+    return {**named, "taskerman_params": {**_params(schedule.task), "action_args": args}}
 
 
 def _params(task: dict[str, JsonValue]) -> dict[str, Any]:

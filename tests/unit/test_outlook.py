@@ -4,6 +4,7 @@ same cluster at once."""
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ NOON = utc(2026, 3, 2, 12)
 HOUR = timedelta(hours=1)
 
 
-def declared(name: str, cron: str = "0 * * * *", cluster: str = "redis:sessions", **more: object) -> Declaration:
+def declared(name: str, cron: str = "0 * * * *", cluster: str = "redis:sessions", **more: Any) -> Declaration:
     task = {"action": "redis_task:restart", "cluster_name": cluster, "owner": "storage"}
     found = schedule(cron, name=name, task=task, **more)
     return Declaration(schedule=found, origin=ScheduleOrigin.FILES, place=f"{name}.yaml:1")
