@@ -35,7 +35,7 @@ def plan(
     offline: Annotated[bool, typer.Option("--offline", help="Do not ask discovery for nodes.")] = False,
     as_json: Json = False,
 ) -> None:
-    """What schedules will do: when, where, for how long, and which get in each other's way."""
+    """What schedules will do: when, where, for how long. And which of them get in each other's way."""
     from taskerman import bootstrap, control  # noqa: PLC0415
     from taskerman.cli import planning_views  # noqa: PLC0415
     from taskerman.model.schedule_record import Declaration  # noqa: PLC0415
@@ -62,7 +62,7 @@ def diff(
     until: Until = "7d",
     as_json: Json = False,
 ) -> None:
-    """What another version of the schedules would change: fields, and which firings are gone or new."""
+    """What another version of schedules would change. By field, and which firings are gone or new."""
     from datetime import UTC  # noqa: PLC0415
     from datetime import datetime as time_of_day  # noqa: PLC0415
 

@@ -36,7 +36,7 @@ def places(found: Outlook) -> list[tuple[str, str, tuple[str, ...]]]:
 
 
 def test_firings_come_in_the_order_in_which_they_are_due() -> None:
-    found = told(declared("b"), declared("a", "30 * * * *"), declared("c", "0 13 * * *"))
+    found = told(declared("c", "0 13 * * *"), declared("b"), declared("a", "30 * * * *"))
     assert [(f"{one.due:%H:%M}", one.schedule) for one in found.firings] == [
         *(("12:30", "a"), ("13:00", "b"), ("13:00", "c")),
         *(("13:30", "a"), ("14:00", "b")),

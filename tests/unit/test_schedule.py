@@ -286,9 +286,7 @@ def test_a_span_as_people_write_it(text: str, seconds: int) -> None:
     assert parse_span(text) == timedelta(seconds=seconds)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "0s", "0", "0d0h", "5", "-5m", "1.5h", "5 m", "5m 3s", "3s5m", "h", "\u0661s"]
-)
+@pytest.mark.parametrize("text", ["", "0s", "0", "0d0h", "5", "-5m", "1.5h", "5 m", "5m 3s", "3s5m", "h", "\u0661s"])
 def test_what_is_no_span_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a time span"):
         parse_span(text)
