@@ -152,7 +152,7 @@ class Schedule(Noun):
     @property
     def timing(self) -> tuple[object, ...]:
         """What says when. A schedule of which this changed starts from now, as a new one does."""
-        return (self.cron, self.every, self.timezone if self.cron is not None else "", self.jitter, self.enabled)
+        return (self.cron, self.every, self.timezone, self.jitter, self.enabled)
 
     @property
     def action(self) -> str:
@@ -222,10 +222,10 @@ def _action(schedule: Schedule) -> dict[str, Any]:
         operation, args = "binary", schedule.binary.model_dump(mode="json")
     else:
         return {}
-    return {
-        "action": f"command_task:{operation}",
-        "taskerman_params": {**_params(schedule.task), "action_args": args},
-    }
+    named = {"action": f"command_task:{operation}"}
+    if not isinstance(schedule.task.get("taskerman_params", {}), dict):
+        return named  # no groups at all: judged with the document, and not lost under the arguments
+    return {**named, "taskerman_params": {**_params(schedule.task), "action_args": args}}
 
 
 def _params(task: dict[str, JsonValue]) -> dict[str, Any]:

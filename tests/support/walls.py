@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from random import Random
+from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
 from cronsim import CronSim
@@ -17,7 +18,7 @@ from cronsim import CronSim
 from taskerman.model.cron import fields_of
 from taskerman.model.schedule import Schedule
 
-__all__ = ["MINUTE", "all_changes", "drawn_expression", "expected", "offset", "schedule", "utc", "wall"]
+__all__ = ["MINUTE", "all_changes", "changes_of", "drawn_expression", "expected", "offset", "schedule", "utc", "wall"]
 
 MINUTE = timedelta(minutes=1)
 
@@ -26,7 +27,7 @@ def utc(year: int, month: int, day: int, hour: int = 0, minute: int = 0, second:
     return datetime(year, month, day, hour, minute, second, micro, UTC)
 
 
-def schedule(cron: str | None = None, timezone: str = "UTC", **more: object) -> Schedule:
+def schedule(cron: str | None = None, timezone: str = "UTC", **more: Any) -> Schedule:
     given = {"name": "some", "cron": cron, "timezone": timezone, "task": {"action": "demo_task:restart"}, **more}
     if "every" in more:
         given["timezone"] = "UTC"
@@ -72,7 +73,10 @@ def expected(expression: str, zone: ZoneInfo, begin: datetime, end: datetime) ->
     return sorted(found)
 
 
-def _changes(zone: ZoneInfo, begin: datetime, end: datetime, step: timedelta) -> Iterator[datetime]:
+def changes_of(
+    zone: ZoneInfo, begin: datetime, end: datetime, step: timedelta = timedelta(days=1)
+) -> Iterator[datetime]:
+    """When its offset changes, to the second; two changes within one step may be missed."""
     known = offset(begin, zone)
     while begin < end:
         until = begin + step
@@ -89,10 +93,10 @@ def _changes(zone: ZoneInfo, begin: datetime, end: datetime, step: timedelta) ->
 @cache
 def all_changes(begin: datetime, end: datetime) -> dict[tuple[datetime, timedelta, timedelta], str]:
     """Each change of an offset that some zone of the world makes: when, from what, to what; and such a zone."""
-    found = {}
+    found: dict[tuple[datetime, timedelta, timedelta], str] = {}
     for name in sorted(available_timezones(), key=lambda name: ("/" not in name, name)):
         zone = ZoneInfo(name)
-        for change in _changes(zone, begin, end, timedelta(days=1)):
+        for change in changes_of(zone, begin, end):
             key = change, offset(change - timedelta(seconds=1), zone), offset(change, zone)
             found.setdefault(key, name)
     return found

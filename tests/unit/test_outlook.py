@@ -4,6 +4,7 @@ same cluster at once."""
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ NOON = utc(2026, 3, 2, 12)
 HOUR = timedelta(hours=1)
 
 
-def declared(name: str, cron: str = "0 * * * *", cluster: str = "redis:sessions", **more: object) -> Declaration:
+def declared(name: str, cron: str = "0 * * * *", cluster: str = "redis:sessions", **more: Any) -> Declaration:
     task = {"action": "redis_task:restart", "cluster_name": cluster, "owner": "storage"}
     found = schedule(cron, name=name, task=task, **more)
     return Declaration(schedule=found, origin=ScheduleOrigin.FILES, place=f"{name}.yaml:1")
@@ -35,7 +36,7 @@ def places(found: Outlook) -> list[tuple[str, str, tuple[str, ...]]]:
 
 
 def test_firings_come_in_the_order_in_which_they_are_due() -> None:
-    found = told(declared("b"), declared("a", "30 * * * *"), declared("c", "0 13 * * *"))
+    found = told(declared("c", "0 13 * * *"), declared("b"), declared("a", "30 * * * *"))
     assert [(f"{one.due:%H:%M}", one.schedule) for one in found.firings] == [
         *(("12:30", "a"), ("13:00", "b"), ("13:00", "c")),
         *(("13:30", "a"), ("14:00", "b")),

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import JsonValue
 
 from taskerman.cli import planning
 from taskerman.model.outcome import Outcome
@@ -155,8 +156,10 @@ def test_the_json_of_judged_schedules(taskerman: CommandLine, tmp_path: Path) ->
 
 def test_the_json_of_what_is_to_come(taskerman: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two schedules that want one cluster at once, and another version of them."""
-    versions = {"old": (planned("nightly", "0 2 * * *"), planned("weekly", "0 2 * * 0"))}
-    versions["new"] = (planned("nightly", "0 3 * * *"), planned("sunday", "0 2 * * 0"), planned("hourly", "0 * * * *"))
+    versions = {
+        "old": [planned("nightly", "0 2 * * *"), planned("weekly", "0 2 * * 0")],
+        "new": [planned("nightly", "0 3 * * *"), planned("sunday", "0 2 * * 0"), planned("hourly", "0 * * * *")],
+    }
     monkeypatch.setattr(planning, "_declarations", lambda path: versions[str(path)])
     times = ("--from", "2026-01-31T12:00Z", "--until", "2d")
     check_golden("cli/plan", printed(taskerman, "plan", "--files", "old", *times))
@@ -164,7 +167,12 @@ def test_the_json_of_what_is_to_come(taskerman: CommandLine, monkeypatch: pytest
 
 
 def planned(name: str, cron: str) -> Declaration:
-    task = {"action": "demo_task:restart", "cluster_name": CLUSTER, "owner": "storage", "limit": 2}
+    task: dict[str, JsonValue] = {
+        "action": "demo_task:restart",
+        "cluster_name": CLUSTER,
+        "owner": "storage",
+        "limit": 2,
+    }
     found = Schedule(name=name, cron=cron, task=task)
     return Declaration(schedule=found, origin=ScheduleOrigin.FILES, place="web.yaml:1")
 
