@@ -23,7 +23,7 @@ from cronsim import CronSim
 from taskerman.model.cron import fields_of
 from taskerman.model.schedule import CatchUp, Firing, Schedule
 
-__all__ = ["HARDLY_LATE", "Due", "decide", "firings", "next_nominal", "stale_since"]
+__all__ = ["HARDLY_LATE", "Due", "Staleness", "decide", "firings", "next_nominal", "stale_since", "staleness"]
 
 HARDLY_LATE = timedelta(minutes=5)
 """A restart, a failover: a firing is on time with it, whatever `catch_up` says."""
@@ -107,8 +107,16 @@ def decide(schedule: Schedule, through: datetime, now: datetime) -> Due | None:
     )
 
 
-def stale_since(schedule: Schedule, succeeded: datetime | None, since: datetime, now: datetime) -> datetime | None:
-    """Since when a schedule has been without the success that it should have had; None: it is not stale.
+@dataclass(frozen=True, slots=True)
+class Staleness:
+    """A schedule is stale after `at`, and has been without the success that it should have had since `since`."""
+
+    at: datetime
+    since: datetime
+
+
+def staleness(schedule: Schedule, succeeded: datetime | None, since: datetime) -> Staleness | None:
+    """When a schedule becomes stale unless it succeeds; None: never.
 
     `succeeded`: the nominal time of the newest firing that succeeded. `since`: from when it has been followed, if none
     did. With `stale_after`: so long after that, counted from when it was due; else when the second firing in a row was
@@ -118,13 +126,19 @@ def stale_since(schedule: Schedule, succeeded: datetime | None, since: datetime,
         return None
     if schedule.stale_after is not None:
         limit = (since if succeeded is None else succeeded + schedule.offset) + schedule.stale_after
-        return limit if now > limit else None
+        return Staleness(limit, limit)
     first = next_nominal(schedule, succeeded or since)
     second = None if first is None else next_nominal(schedule, first)
     third = None if second is None else next_nominal(schedule, second)
-    if second is None or third is None or now <= third + schedule.offset:
+    if second is None or third is None:
         return None
-    return second + schedule.offset
+    return Staleness(third + schedule.offset, second + schedule.offset)
+
+
+def stale_since(schedule: Schedule, succeeded: datetime | None, since: datetime, now: datetime) -> datetime | None:
+    """Since when a schedule has been without the success that it should have had; None: it is not stale."""
+    found = staleness(schedule, succeeded, since)
+    return found.since if found is not None and now > found.at else None
 
 
 def _nominals(schedule: Schedule, after: datetime, until: datetime) -> Iterator[datetime]:
