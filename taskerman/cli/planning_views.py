@@ -26,6 +26,7 @@ def outlook(value: Outlook) -> list[Block]:
         blocks.append(Table(("DUE", "SCHEDULE", "ACTION", "CLUSTER", "TAKES"), rows))
         if value.more:
             blocks.append(f"... and {value.more:,} more: narrow it by --until, --schedule or --cluster.")
+        blocks += [f"{name} fires too often to be listed here: --schedule {name}" for name in value.often]
         blocks.append("")
     if value.schedules:
         told = tuple((one.name, f"{one.firings:,}", _nodes(one), one.place) for one in value.schedules)
@@ -48,7 +49,7 @@ def comparison(value: Comparison) -> list[Block]:
 
 
 def _summary(value: Outlook) -> Iterator[str]:
-    seen = len(value.firings) + value.more
+    seen = sum(one.firings for one in value.schedules)
     firings = "1 firing" if seen == 1 else f"{seen:,} firings"
     schedules = "1 schedule" if len(value.schedules) == 1 else f"{len(value.schedules)} schedules"
     left_out = [f"{count} {what}" for count, what in ((value.paused, "paused"), (value.disabled, "disabled")) if count]

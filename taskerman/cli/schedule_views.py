@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import datetime, timedelta
 
-from taskerman.cli.printing import Block, Table, ago, one_line
+from taskerman.cli.printing import Block, Table, ago
 from taskerman.control.scheduling import (
     LastFiring,
     ScheduleLine,
@@ -42,7 +42,7 @@ def shown(found: ScheduleShown, now: datetime) -> list[Block]:
     ]
     description = found.definition.get("description")
     if isinstance(description, str) and description:
-        lines.append(one_line(description))
+        lines.append(" ".join(description.split()))
     if found.paused is not None:
         lines.append(
             f"Paused by {found.paused.by} {ago(found.paused.at, now)} ago: {found.paused.why}. "

@@ -25,6 +25,9 @@ def _list(
     ill: Annotated[
         bool, typer.Option("--ill", help="Only what is stale or overdue, or whose last task did not come out well.")
     ] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also what is declared no more, for the month in which it is remembered.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """What is in force: when each fires next, how its last task ended."""
@@ -32,7 +35,7 @@ def _list(
     from taskerman.cli import schedule_views  # noqa: PLC0415
 
     with desk() as at:
-        found = control.list_schedules(at, cluster=cluster, ill=ill)
+        found = control.list_schedules(at, cluster=cluster, ill=ill, everything=everything)
         print_value(found, as_json, schedule_views.overview(found, at.now()))
 
 

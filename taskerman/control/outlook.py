@@ -23,6 +23,8 @@ __all__ = ["Contended", "Expected", "ForeseenFiring", "ForeseenSchedule", "Outlo
 _MOST_ROWS = 1000
 _MOST_LOOKED_AT = 20_000
 _MOST_NAMED = 20
+_OFTEN = 50
+"""What fires more often than this among others is told by its count: its rows would hide theirs."""
 
 
 class ForeseenFiring(Noun):
@@ -64,7 +66,8 @@ class Contended(Noun):
 class Outlook(Noun):
     """What is to come later than `begin`, and not later than `until`.
 
-    `firings`: the first of them; `more` follow. `looked_until`: after it nobody looked, because there are too many
+    `firings`: the first of them, without those of the schedules in `often`, which fire too often to be listed among
+    others; `more` follow. `looked_until`: after it nobody looked, because there are too many
     firings before it; else `until`. `history`: why nobody knows how long tasks take; empty when it answered.
     """
 
@@ -73,6 +76,7 @@ class Outlook(Noun):
     looked_until: Timestamp
     firings: tuple[ForeseenFiring, ...]
     more: int = 0
+    often: tuple[str, ...] = ()
     schedules: tuple[ForeseenSchedule, ...] = ()
     contended: tuple[Contended, ...] = ()
     paused: int = 0
@@ -111,12 +115,15 @@ def foretell(
     cut = len(seen) > _MOST_LOOKED_AT
     seen = seen[:_MOST_LOOKED_AT]
     counts = Counter(firing.schedule for firing in seen)
+    often = {name for name, count in counts.items() if count > _OFTEN} if len(fires) > 1 else set()
+    listed = [firing for firing in seen if firing.schedule not in often]
     return Outlook(
         begin=begin,
         until=until,
         looked_until=seen[-1].due if cut else until,
-        firings=tuple(seen[:_MOST_ROWS]),
-        more=len(seen) - len(seen[:_MOST_ROWS]),
+        firings=tuple(listed[:_MOST_ROWS]),
+        more=len(listed) - len(listed[:_MOST_ROWS]),
+        often=tuple(sorted(often)),
         schedules=tuple(
             _told(one, expected.get(one.schedule.name, Expected()), counts[one.schedule.name])
             for one in sorted(fires, key=lambda one: one.schedule.name)
@@ -138,8 +145,8 @@ def _in_order(
                 due=firing.due,
                 nominal=firing.nominal,
                 schedule=schedule.name,
-                action=_action_of(schedule),
-                cluster_name=_cluster_of(schedule),
+                action=schedule.action,
+                cluster_name=schedule.cluster,
                 lasts_s=None if lasts is None else lasts.total_seconds(),
             )
 
@@ -151,8 +158,8 @@ def _told(one: Declaration, expected: Expected, count: int) -> ForeseenSchedule:
     return ForeseenSchedule(
         name=one.schedule.name,
         place=one.place,
-        action=_action_of(one.schedule),
-        cluster_name=_cluster_of(one.schedule),
+        action=one.schedule.action,
+        cluster_name=one.schedule.cluster,
         firings=count,
         nodes=None if nodes is None else len(nodes),
         first_nodes=() if nodes is None else nodes[:_MOST_NAMED],
@@ -198,14 +205,3 @@ class _Span:
 
 def _place(cluster: str, span: _Span, schedules: set[str]) -> Contended:
     return Contended(cluster_name=cluster, begin=span.begin, until=span.until, schedules=tuple(sorted(schedules)))
-
-
-def _action_of(schedule: Schedule) -> str:
-    for name, operation in (("command", "run"), ("script", "script"), ("binary", "binary")):
-        if getattr(schedule, name) is not None:
-            return f"command_task:{operation}"
-    return str(schedule.task.get("action", ""))
-
-
-def _cluster_of(schedule: Schedule) -> str:
-    return str(schedule.task.get("cluster_name", ""))

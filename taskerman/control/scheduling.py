@@ -133,8 +133,12 @@ class ScheduleTriggered(Noun):
     open: tuple[TaskId, ...]
 
 
-def list_schedules(desk: Desk, *, cluster: ClusterName | None = None, ill: bool = False) -> ScheduleOverview:
-    """Every schedule in force, by name. `ill`: those alone that are stale, overdue, or whose last task came out bad."""
+def list_schedules(
+    desk: Desk, *, cluster: ClusterName | None = None, ill: bool = False, everything: bool = False
+) -> ScheduleOverview:
+    """The schedules in force, by name. `ill`: those alone that are stale, overdue, or whose last task came out bad.
+    `everything`: also what is declared no more, and still remembered.
+    """
     if cluster is not None:
         check_cluster(cluster)
     tree = desk.opened()
@@ -145,7 +149,10 @@ def list_schedules(desk: Desk, *, cluster: ClusterName | None = None, ill: bool 
     return ScheduleOverview(
         leader=_leader(desk),
         schedules=tuple(
-            line for line in lines if (cluster is None or line.cluster_name == cluster) and (not ill or _is_ill(line))
+            line
+            for line in lines
+            if (cluster is None or line.cluster_name == cluster) and (not ill or _is_ill(line))
+            if everything or line.standing != "retired"
         ),
     )
 

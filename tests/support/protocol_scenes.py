@@ -24,6 +24,7 @@ FEW = {
     "a_line_that_moves": 1,
     "a_look_while_cut_off": 1,
     "a_node_of_two_takes": 1,
+    "a_start_without_an_answer_in_a_session_that_ended": 1,
     "a_take_arrives_late": 1,
     "an_end_arrives_late": 1,
     "an_exclusive_task_is_joined": 2,
@@ -259,6 +260,23 @@ def redriven_with_a_kept_slot_and_nothing_to_do(w: World, moment: int) -> None:
     w.act("n0", "skipped")
 
 
+def a_start_without_an_answer_in_a_session_that_ended(w: World, moment: int) -> None:
+    """The agent tries to start again, as often as it must: nobody else ends what its node has to do in time."""
+    w.plan("ta", TaskShape(("n0", "n1"), lasts_s=600))
+    _must_start(w, "n0")
+    w.start("n1")
+    w.crash("n1", child_too=True)
+    w.arm(0, lambda: w.lose_answer("n1", LostAnswer.APPLIED))
+    w.start("n1")
+    w.lose_session("n1", noticed=False)
+
+
+def _must_start(w: World, node: str) -> None:
+    w.start(node)
+    if w.actors[node].state is State.STARTING:
+        raise Violation(f"L {node} does not start")
+
+
 def moments(scene: Scene) -> range:
     """The moments at which to play it."""
     return range(FEW.get(scene.__name__, MOMENTS))
@@ -283,5 +301,6 @@ SCENES: dict[str, Scene] = SHARED_SCENES | {
         a_note_arrives_late,
         a_note_arrives_after_a_sweep,
         redriven_with_a_kept_slot_and_nothing_to_do,
+        a_start_without_an_answer_in_a_session_that_ended,
     )
 }

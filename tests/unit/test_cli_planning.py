@@ -84,7 +84,16 @@ def test_the_plan_of_a_week_ends_with_where_two_want_the_same_cluster(taskerman:
         "176 firings of 3 schedules from 2026-01-31 12:00:00Z until 2026-02-07 12:00:00Z; left out: 1 disabled."
     )
     assert contended == "1 place where two schedules want demo:web at once: 2026-02-01 02:30:00Z nightly and weekly."
-    assert "2026-02-01 02:30:00Z  weekly    demo_task:restart  demo:web    40m" in said.out
+    lines = [" ".join(line.split()) for line in said.out.splitlines()]
+    assert "2026-02-01 02:30:00Z weekly demo_task:restart demo:web 40m" in lines
+    assert len([line for line in lines if line.startswith("2026-02") and " hourly " in line]) == 0
+    assert "hourly fires too often to be listed here: --schedule hourly" in lines
+
+
+def test_what_fires_often_is_listed_when_it_alone_is_asked_for(taskerman: CommandLine) -> None:
+    said = taskerman("plan", "--files", "old", "--schedule", "hourly")
+    assert len([line for line in said.out.splitlines() if "  hourly  " in line and line.startswith("2026-")]) == 168
+    assert "too often" not in said.out
 
 
 def test_nodes_are_those_that_discovery_knows_now(taskerman: CommandLine) -> None:
