@@ -59,7 +59,8 @@ class Reclaiming:
             add(plan, RouterMoves(kit.tree).unended(plan))
         holders: dict[TaskId, set[NodeId]] = defaultdict(set)
         for held in slots(kit.tree):
-            holders[held.note.task].add(held.slot.node)
+            if isinstance(held.note, SlotNote):  # of a command nobody is terminated: its host is no node
+                holders[held.note.task].add(held.slot.node)
 
         def add_holders(task: TaskId) -> None:
             plan = read_plan(kit.tree, task)
