@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from functools import partial
@@ -32,6 +32,7 @@ from taskerman.bootstrap.parts import (
     make_sources,
 )
 from taskerman.bootstrap.subject import subject_of
+from taskerman.errors import UsageError
 from taskerman.masking import masked
 from taskerman.model.event import Listener
 from taskerman.ports.history import History, HistoryReader
@@ -41,6 +42,7 @@ from taskerman.settings import Loaded, Settings, load
 if TYPE_CHECKING:  # what only some processes need is imported where it is opened: an agent at rest stays small
     from taskerman.control import Desk
     from taskerman.control.history import HistoryUpgraded
+    from taskerman.exclusive import Kit as ExclusiveKit
     from taskerman.janitor import Janitor
     from taskerman.router import Router
     from taskerman.scheduler import Scheduler
@@ -53,6 +55,7 @@ __all__ = [
     "identity_digest",
     "open_agent",
     "open_desk",
+    "open_exclusive",
     "open_history",
     "open_history_reader",
     "open_janitor",
@@ -208,6 +211,28 @@ def open_agent(
             pulse=told.pulse if told else None,
             isolation=detect(settings.cgroup, journal.now.uuid),
         )
+
+
+def open_exclusive(settings: Settings, say: Callable[[str], None], *, connect: Connect | None = None) -> ExclusiveKit:
+    """What a command under a slot needs on this host. Nothing is reached yet. Raises `UsageError`."""
+    from taskerman.exclusive import Kit as ExclusiveKit  # noqa: PLC0415
+    from taskerman.exclusive.host import this_host  # noqa: PLC0415
+    from taskerman.model.command import host_called  # noqa: PLC0415
+
+    name = settings.node_id or socket.gethostname()
+    host = host_called(name)
+    if not host:
+        raise UsageError(f"No host can be called {name!r}.", next_step="Set TASKERMAN_NODE_ID.")
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    return ExclusiveKit(
+        connect=make_connect(settings, connect, _A_PERSON_WAITS, node=settings.node_id),
+        clock=SystemClock(),
+        host=this_host(host, settings.boot_id_file),
+        by=settings.operator,
+        notes=(settings.state_dir, state / "taskerman"),
+        say=say,
+        path=os.environ.get("PATH", os.defpath),
+    )
 
 
 @contextmanager

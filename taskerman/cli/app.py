@@ -11,7 +11,19 @@ from typing import Annotated, Any
 
 import typer
 
-from taskerman.cli import breakers, daemons, history, installation, keys, letters, schedules, scopes, stops, tasks
+from taskerman.cli import (
+    breakers,
+    daemons,
+    exclusive,
+    history,
+    installation,
+    keys,
+    letters,
+    schedules,
+    scopes,
+    stops,
+    tasks,
+)
 
 __all__ = ["VERBS", "parser_for"]
 
@@ -26,6 +38,8 @@ VERBS: dict[str, Callable[..., Any] | typer.Typer] = {
     "unhold": stops.unhold,
     "slots": stops.slots,
     "scopes": scopes.scopes,
+    "exclusive": exclusive.exclusive,
+    "groups": exclusive.groups,
     "breaker": breakers.breaker,
     "dlq": letters.dlq,
     "history": history.history,

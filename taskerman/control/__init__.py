@@ -13,6 +13,7 @@ from taskerman.control.desk import Desk, check_why
 from taskerman.control.doctor import examine, initialise
 from taskerman.control.explaining import explain
 from taskerman.control.following import follow, follow_cancel
+from taskerman.control.grouping import check_order, list_groups, set_group
 from taskerman.control.history import outcome_named, past_audit, past_letters, past_tasks, point_in_time
 from taskerman.control.places import list_slots, release, slots_of
 from taskerman.control.scheduling import (
@@ -34,6 +35,7 @@ __all__ = [
     "Subject",
     "approve",
     "cancel",
+    "check_order",
     "check_why",
     "discard",
     "examine",
@@ -42,6 +44,7 @@ __all__ = [
     "follow_cancel",
     "hold",
     "initialise",
+    "list_groups",
     "list_letters",
     "list_schedules",
     "list_scopes",
@@ -60,6 +63,7 @@ __all__ = [
     "reset_breaker",
     "resume",
     "resume_schedule",
+    "set_group",
     "set_scope",
     "show_breakers",
     "show_letter",

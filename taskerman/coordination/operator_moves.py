@@ -1,5 +1,6 @@
-"""The moves of a person: HOLD, CANCEL, RESUME, REDRIVE, DISCARD, RELEASE, SET SCOPE,
-SET GROUP. Each is audited in its own commit.
+"""The moves of a person: HOLD, CANCEL, RESUME, REDRIVE, DISCARD, RELEASE, SET SCOPE, SET GROUP, each audited.
+
+The audit entry is in the move's own commit.
 
 Each changes a record that every take checks, so an acknowledgement means that nothing is taken after it; what had
 been taken before is read after the change, and named in the acknowledgement.

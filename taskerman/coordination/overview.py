@@ -173,7 +173,7 @@ def is_known(tree: Tree, cluster: ClusterName) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class SeenScope:
-    """A named scope and its queue, first come first. `capacity` None: commands are in it that nobody declared it for."""
+    """A named scope and its queue, first come first. `capacity` None: undeclared, and commands are in it."""
 
     name: ScopeName
     capacity: int | None

@@ -17,6 +17,7 @@ from taskerman.coordination.router_moves import RouterMoves
 from taskerman.janitor.kit import Kit, Turn
 from taskerman.model.ids import NodeId, TaskId
 from taskerman.model.plan import Plan
+from taskerman.model.slot import SlotNote
 from taskerman.policy.reclaiming import Proof, prove
 
 __all__ = ["EndingTheGone", "Reclaiming"]

@@ -28,8 +28,9 @@ class SlotState(StrEnum):
 
 
 class Slot(Noun):
-    """`<node>~<cap>~<state>[~<task>]` below a scope. `cap`: the concurrency that its task promised; None of a task
-    in a named scope, where the declared capacity binds it. A command's slot in one has its promise there. `exclusive`: its task, if that admits no other task beside it."""
+    """`<node>~<cap>~<state>[~<task>]` below a scope. `cap`: the concurrency that its task promised; None of a task in a
+    named scope, where the declared capacity binds it. A command's slot, which is in a named scope, has its promise
+    there, and the holder's id for its node. `exclusive`: its task, if that admits no other task beside it."""
 
     node: NodeId
     cap: int | None = Field(ge=1)
