@@ -107,21 +107,19 @@ class CommandMoves:
         self._tree = tree
         self._known = Known()
 
-    def prepare(self, scope: ScopeName) -> None:
-        """What must be there before anybody takes, and later reads see all that was acknowledged. Repeatable.
+    def prepare(self) -> None:
+        """What must be there before anybody looks, and later reads see all that was acknowledged. Repeatable.
 
         Raises `CoordinationUnavailable`, `NotPermitted`, `InstallationRefused` (there is no installation).
         """
         layout.check_layout(self._tree.get(layout.CONTROL))
-        self._tree.ensure(layout.SCOPES, layout.COMMANDS, layout.COMMAND_WAITS, layout.command_waits(scope))
-        if self._tree.get(layout.scope(scope)) is None:
-            self._tree.commit([Create(layout.scope(scope), layout.SCOPE_DATA)])
+        self._tree.ensure(layout.SCOPES, layout.COMMANDS, layout.COMMAND_WAITS)
         self._tree.sync(layout.CONTROL)
 
     def look(
         self, wish: Wish, *, place: bool = False, courtesy: bool = True, wake: Wake | None = None
     ) -> Ready | Shut | None:
-        """Whether `wish` may be taken. None: it moved while it was read; look again.
+        """Whether `wish` may be taken. None: it moved while it was read, or its scope is there only now; look again.
 
         `place`: it stands in the queue of commands; without one it goes only where nobody stands. `courtesy`: lanes of
         tasks that wait go first. `wake`: called when the scope changes, if it is its turn. Raises `GroupUnknown`,
@@ -136,6 +134,8 @@ class CommandMoves:
             return turn
         read = read_scopes(self._tree, [wish.scope], self._known, wake)[wish.scope]
         if read.version == NOT_THERE:
+            if not read.data:
+                self._tree.commit([Create(layout.scope(wish.scope), layout.SCOPE_DATA)])
             return None
         if courtesy and read.seen.waiting:
             first = read.seen.waiting[0][0]
@@ -166,6 +166,7 @@ class CommandMoves:
     def queue_up(self, wish: Wish) -> None:
         """Stand in the queue of commands, once, for as long as this session lives. Repeatable."""
         parent = layout.command_waits(wish.scope)
+        self._tree.ensure(parent)
         names = self._tree.children(parent)
         places = get_each(self._tree, [f"{parent}/{name}" for name in (names.names if names else ())])
         if not any(one.data.decode() == wish.holder and one.stat.owner == self._tree.session for one in places if one):

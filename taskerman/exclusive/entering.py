@@ -84,7 +84,7 @@ class Entering:
 
     def _first(self, tree: Tree) -> CommandMoves:
         moves = CommandMoves(tree)
-        moves.prepare(self.wish.scope)
+        moves.prepare()
         self.recovering.recover(moves)
         return moves
 

@@ -42,15 +42,15 @@ def control(ground: Ground) -> Tree:
     return tree
 
 
-def moves_of(tree: Tree, scope: str = "backup") -> CommandMoves:
+def moves_of(tree: Tree) -> CommandMoves:
     moves = CommandMoves(tree)
-    moves.prepare(scope)
+    moves.prepare()
     return moves
 
 
-def host(ground: Ground, scope: str = "backup") -> CommandMoves:
+def host(ground: Ground) -> CommandMoves:
     """A host, which comes as agents do where there are identities."""
-    return moves_of(ground.open(Role.AGENT), scope)
+    return moves_of(ground.open(Role.AGENT))
 
 
 def looked(moves: CommandMoves, one: Wish, **how: bool) -> Ready | Shut:
@@ -95,11 +95,11 @@ def test_every_promise_there_binds_and_so_does_a_declared_capacity(ground: Groun
     enters(two, wish("b", promise=2))
     assert shut(one, wish("c", promise=3)).by is ShutBy.FULL, "b promised two"
     person(control).set_capacity("wire", 1, "thin")
-    other = host(ground, "wire")
+    other = host(ground)
     enters(other, wish("a", "wire", promise=3))
     assert shut(other, wish("b", "wire", promise=3)).by is ShutBy.FULL, "one was declared"
     person(control).set_capacity("none", 0, "closed")
-    assert "nothing starts in it" in shut(host(ground, "none"), wish("a", "none")).text
+    assert "nothing starts in it" in shut(host(ground), wish("a", "none")).text
 
 
 def test_of_two_that_have_seen_the_last_place_one_takes(ground: Ground, control: Tree) -> None:
@@ -211,7 +211,6 @@ def test_a_host_finds_its_own_commands_without_an_end_and_nobody_elses(ground: G
     enters(moves, wish("a-x", promise=9))
     over = enters(moves, wish("a", promise=9))
     moves.end(over.holder, END)
-    moves.prepare("other")
     b = enters(moves, wish("a", "other"))
     assert {one.record.holder for one in moves.running("a")} == {a.holder, b.holder}
     assert [one.record.holder for one in moves.running("a", "backup")] == [a.holder]
@@ -299,6 +298,7 @@ def test_while_it_cannot_be_asked_nobody_claims_to_know(ground: Ground, control:
 def test_readers_may_look_and_begin_nothing(ground: Ground, control: Tree) -> None:
     """Where there are identities; elsewhere everybody is control."""
     agent = host(ground)
+    agent.end(enters(agent, wish()).holder, END)
     one = wish()
     reader = CommandMoves(ground.open(Role.READER))
     seen = ready(reader, one)

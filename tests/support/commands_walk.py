@@ -97,7 +97,7 @@ class Walk:
                 if happened:
                     self._begin(one)
             elif one.state == "looking" and one.ready is None:
-                one.moves.prepare(one.wish.scope)
+                one.moves.prepare()
                 found = one.moves.look(one.wish)
                 one.ready = found if isinstance(found, Ready) else None
             elif one.state == "looking" and one.ready is not None:

@@ -144,11 +144,8 @@ class Crowd:
         """Waits for it."""
         said = lambda: " ".join(one.err for one in self.wrappers)  # noqa: E731
         try:
-            return until(
-                lambda: next((one for one in self.spells() if one.mark == mark), None),  # type: ignore[arg-type]
-                f"{mark} begins",
-                within_s=within_s,
-            )
+            until(lambda: any(one.mark == mark for one in self.spells()), f"{mark} begins", within_s=within_s)
+            return next(one for one in self.spells() if one.mark == mark)
         except AssertionError as error:
             raise AssertionError(f"{error}: {said()}") from None
 
