@@ -61,6 +61,7 @@ __all__ = [
     "ScheduleExists",
     "ScheduleUnknown",
     "SchedulesInvalid",
+    "SchedulesUnavailable",
     "ScopeUnknown",
     "SignatureRefused",
     "StopNow",
@@ -109,6 +110,13 @@ class DocumentError(OperatorError):
     """The task document cannot be accepted; the same document will never be."""
 
     code = "E-DOC-FIELD"
+
+    def __init__(
+        self, what: str, *, next_step: str = "", problems: tuple[tuple[tuple[str | int, ...], str], ...] = ()
+    ) -> None:
+        """`problems`: each field that is wrong, as the way to it, and why; where they are known one by one."""
+        super().__init__(what, next_step=next_step)
+        self.problems = problems
 
 
 class DocumentNotJson(DocumentError):
@@ -346,6 +354,12 @@ class HistorySchema(HistoryUnavailable):
 
     code = "E-HISTORY-SCHEMA"
     exit_code = 4
+
+
+class SchedulesUnavailable(TransientError):
+    """Declared schedules cannot be looked at, or are being changed: never the same as none being declared."""
+
+    code = "E-SCHEDULE-SOURCE"
 
 
 class DiscoveryFailed(TransientError):

@@ -92,6 +92,12 @@ DatabaseUrl = Annotated[
 """Where a database is, perhaps with a password, which is never shown."""
 
 
+def _schedules(place: str) -> str:
+    if place and not re.fullmatch(r"/.*|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/\S*)?", place):
+        raise ValueError("it is neither the absolute path of a folder nor s3://bucket/prefix")
+    return place
+
+
 class SignatureKey(BaseModel):
     """A public key, and whose tasks it may sign: anybody's when empty."""
 
@@ -219,6 +225,10 @@ class Settings(BaseSettings):
     )
     discoveries: dict[str, dict[str, JsonValue]] = Field(
         default_factory=dict, description="configuration for each source of discovery, such as the path of an inventory"
+    )
+    schedules: Annotated[str, AfterValidator(_schedules)] = Field(
+        "",
+        description="where schedules are declared: an absolute folder, or s3://bucket/prefix; empty: nowhere",
     )
     signature_keys: dict[SignerId, SignatureKey] = Field(
         default_factory=dict,

@@ -87,7 +87,7 @@ class Aws:
         self._session: boto3.Session | None = None
         self._clients: dict[tuple[str, float], Any] = {}
 
-    def client(self, service: Literal["sqs", "ec2"], *, read_timeout: timedelta, connections: int = 10) -> Any:
+    def client(self, service: Literal["sqs", "ec2", "s3"], *, read_timeout: timedelta, connections: int = 10) -> Any:
         """The client of `service` that waits `read_timeout` for an answer; the same one each time, for all threads.
 
         `connections`: how many it keeps open; more may be used at a time. Raises `UsageError` when boto3's settings
@@ -107,7 +107,7 @@ class Aws:
         for client in clients:
             client.close()
 
-    def _build(self, service: Literal["sqs", "ec2"], read_timeout_s: float, connections: int) -> Any:
+    def _build(self, service: Literal["sqs", "ec2", "s3"], read_timeout_s: float, connections: int) -> Any:
         config = Config(
             connect_timeout=CONNECT_TIMEOUT_S,
             read_timeout=read_timeout_s,

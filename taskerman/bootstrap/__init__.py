@@ -27,6 +27,7 @@ from taskerman.bootstrap.parts import (
     make_discoveries,
     make_profile,
     make_queues,
+    make_schedule_files,
     make_securing,
     make_signatures,
     make_sources,
@@ -40,10 +41,14 @@ from taskerman.pulse import Pulse
 from taskerman.settings import Loaded, Settings, load
 
 if TYPE_CHECKING:  # what only some processes need is imported where it is opened: an agent at rest stays small
+    from pydantic import JsonValue
+
+    from taskerman.adapters.schedules.collecting import Collected
     from taskerman.control import Desk
     from taskerman.control.history import HistoryUpgraded
     from taskerman.exclusive import Kit as ExclusiveKit
     from taskerman.janitor import Janitor
+    from taskerman.ports.schedules import ScheduleFiles, ScheduleStore
     from taskerman.router import Router
     from taskerman.scheduler import Scheduler
     from taskerman.telemetry.telling import Told
@@ -51,6 +56,7 @@ if TYPE_CHECKING:  # what only some processes need is imported where it is opene
 
 __all__ = [
     "Connect",
+    "collect_schedules",
     "generate_key",
     "identity_digest",
     "open_agent",
@@ -60,13 +66,17 @@ __all__ = [
     "open_history_reader",
     "open_janitor",
     "open_router",
+    "open_schedule_files",
+    "open_schedule_store",
     "open_scheduler",
+    "read_mapping",
     "read_settings",
     "sign_document",
     "subject_of",
     "upgrade_history",
 ]
 
+_WHERE_SCHEDULES_ARE = Path("configs/tasks")
 _A_PERSON_WAITS = timedelta(seconds=5)
 _A_DAEMON_WAITS = timedelta(seconds=15)
 """For ZooKeeper's first answer. Several servers are tried in it."""
@@ -257,6 +267,53 @@ def open_history_reader(settings: Settings) -> Iterator[HistoryReader]:
         yield reader
     finally:
         reader.close()
+
+
+@contextmanager
+def open_schedule_store(settings: Settings) -> Iterator[ScheduleStore]:
+    """Schedules that people declare: they are in the database of the history. Raises `UsageError`."""
+    from taskerman.adapters.sql import SqlScheduleStore  # noqa: PLC0415
+
+    store = SqlScheduleStore(settings.history, upgrades=settings.history_upgrade)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def read_mapping(raw: bytes, place: str) -> dict[str, JsonValue]:
+    """The one mapping that a file of YAML or JSON holds. `place`: its name. Raises `SchedulesInvalid`."""
+    from taskerman.adapters.schedules.one_mapping import read_mapping as read  # noqa: PLC0415
+
+    return read(raw, place)
+
+
+@contextmanager
+def open_schedule_files(settings: Settings, named: str | None = None) -> Iterator[ScheduleFiles]:
+    """Files of schedules, for people. `named`: a folder, a file or s3://bucket/prefix; absent: as the settings say,
+    else `configs/tasks` where one stands. Raises `UsageError` where there is nothing of that name."""
+    from taskerman.adapters.schedules import DeclaredFiles, Folder  # noqa: PLC0415
+
+    with ExitStack() as closing:
+        place = named or settings.schedules or str(_WHERE_SCHEDULES_ARE)
+        if place.startswith("s3://"):
+            at = settings.model_copy(update={"schedules": place})
+            found = make_schedule_files(at, make_aws(closing))
+            assert found is not None
+            yield found
+            return
+        path = Path(place).absolute()
+        if not path.exists():
+            raise UsageError(f"There is no folder or file {place}.", next_step="Name one, or set TASKERMAN_SCHEDULES.")
+        yield DeclaredFiles(Folder(path) if path.is_dir() else Folder(path.parent, only=path.name))
+
+
+def collect_schedules(folder: Path, out: Path | None, *, installed_at: str | None, check: bool) -> Collected:
+    """The schedules that scripts in `folder` carry, as one file; it is written to `out`, if that is given and `check`
+    is not. Raises what `adapters.schedules.collecting` raises."""
+    from taskerman.adapters.schedules.collecting import collect  # noqa: PLC0415
+
+    return collect(folder, out, installed_at=installed_at, check=check)
 
 
 def upgrade_history(settings: Settings) -> HistoryUpgraded:

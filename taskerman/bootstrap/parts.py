@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taskerman.adapters.aws import Aws
@@ -25,6 +26,7 @@ from taskerman.ports.tree import Tree
 from taskerman.settings import Settings
 
 if TYPE_CHECKING:  # what only some processes need is imported where it is opened: an agent at rest stays small
+    from taskerman.ports.schedules import ScheduleFiles
     from taskerman.telemetry.telling import Told
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "make_discoveries",
     "make_profile",
     "make_queues",
+    "make_schedule_files",
     "make_securing",
     "make_signatures",
     "make_sources",
@@ -109,6 +112,16 @@ def _wire(settings: Settings) -> Wire | None:
     )
 
 
+def make_schedule_files(settings: Settings, aws: Aws) -> ScheduleFiles | None:
+    """Where the settings say that schedules are declared; None: nowhere. Nothing is read yet."""
+    if not settings.schedules:
+        return None
+    from taskerman.adapters.schedules import Bucket, DeclaredFiles, Folder  # noqa: PLC0415  only its users pay for it
+
+    in_bucket = settings.schedules.startswith("s3://")
+    return DeclaredFiles(Bucket(aws, settings.schedules) if in_bucket else Folder(Path(settings.schedules)))
+
+
 def make_signatures(settings: Settings) -> Signatures | None:
     """None: no key is named, and whoever may put documents into the queue is believed."""
     if not settings.signature_keys and not settings.signatures_required:
@@ -120,8 +133,14 @@ def make_signatures(settings: Settings) -> Signatures | None:
 
 
 def make_sources(settings: Settings, aws: Aws, closing: ExitStack) -> Sequence[ScheduleSource]:
-    """Where schedules are declared; of two that declare the same name the first counts."""
-    return ()
+    """Where schedules are declared: reviewed files, then what people added; of two that declare the same name the
+    first counts."""
+    from taskerman.adapters.sql import SqlScheduleStore  # noqa: PLC0415  only its users pay for it
+
+    files = make_schedule_files(settings, aws)
+    store = SqlScheduleStore(settings.history, upgrades=False)
+    closing.callback(store.close)
+    return [store] if files is None else [files, store]
 
 
 def make_securing(settings: Settings, tree: Tree) -> Callable[[], int] | None:

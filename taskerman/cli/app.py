@@ -13,19 +13,30 @@ import typer
 
 from taskerman.cli import (
     breakers,
+    collecting,
     daemons,
     exclusive,
     history,
     installation,
     keys,
     letters,
+    planning,
+    schedule_edits,
     schedules,
     scopes,
     stops,
     tasks,
+    validating,
 )
 
 __all__ = ["VERBS", "parser_for"]
+
+schedules.schedules.command("add", help="Declare a new one, of options or of a file (--file).")(schedule_edits.declare)
+schedules.schedules.command("edit", help="Declare it otherwise: what options name, or by a file.")(
+    schedule_edits.declare
+)
+schedules.schedules.command("remove")(schedule_edits.remove)
+schedules.schedules.command("collect")(collecting.collect)
 
 VERBS: dict[str, Callable[..., Any] | typer.Typer] = {
     "submit": tasks.submit,
@@ -44,6 +55,9 @@ VERBS: dict[str, Callable[..., Any] | typer.Typer] = {
     "dlq": letters.dlq,
     "history": history.history,
     "schedules": schedules.schedules,
+    "validate": validating.validate,
+    "plan": planning.plan,
+    "diff": planning.diff,
     "router": daemons.router,
     "agent": daemons.agent,
     "janitor": daemons.janitor,

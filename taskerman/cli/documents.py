@@ -1,4 +1,5 @@
-"""A task document out of a file or out of flags. It is judged elsewhere; here it only becomes one piece of text."""
+"""A task document out of a file or out of flags. It is judged elsewhere; here it only becomes one piece of text, or
+the part of a document that somebody named."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from typing import Any, BinaryIO
 
 from taskerman.errors import UsageError
 
-__all__ = ["Flags", "read"]
+__all__ = ["Flags", "read", "read_file", "template"]
 
 _VERSION = 1.2
 _MOST_READ = 16 * 1024 * 1024
@@ -18,7 +19,7 @@ _MOST_READ = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Flags:
-    """What `submit` was told without a file; absent values are left to the document's defaults."""
+    """What a verb was told of a task without a file; absent values are left to the document's defaults."""
 
     action: str | None = None
     cluster: str | None = None
@@ -31,7 +32,7 @@ class Flags:
     max_failures: int | None = None
     scope: str | None = None
     priority: int | None = None
-    exclusive: bool = False
+    exclusive: bool | None = None
     windows: tuple[str, ...] = ()
     timezone: str | None = None
     task_id: str | None = None
@@ -48,6 +49,11 @@ def read(file: str | None, flags: Flags, *, by: str, stdin: BinaryIO, folder: Pa
         raise UsageError(
             "--file has the whole document.", next_step="Leave the other options out, or write them in it."
         )
+    return read_file(file, stdin=stdin, folder=folder)
+
+
+def read_file(file: str, *, stdin: BinaryIO, folder: Path) -> bytes:
+    """What is in `file`, below `folder` if its path is relative; `-` is `stdin`. Raises `UsageError`."""
     if file == "-":
         return stdin.read(_MOST_READ)
     try:
@@ -57,6 +63,20 @@ def read(file: str | None, flags: Flags, *, by: str, stdin: BinaryIO, folder: Pa
         raise UsageError(f"{file} cannot be read: {error.strerror}.", next_step="Check its path and rights.") from None
 
 
+def template(flags: Flags) -> dict[str, Any]:
+    """The fields of a document that were named, and no other. Raises `UsageError` for what is no value."""
+    said = {
+        "action": flags.action,
+        "cluster_name": flags.cluster,
+        "owner": flags.owner or None,
+        "task_id": flags.task_id,
+        "limit": flags.limit,
+        "nodes": list(flags.nodes) or None,
+        "taskerman_params": _params(flags) or None,
+    }
+    return _said(said)
+
+
 def _made_of(flags: Flags, by: str) -> str:
     if flags.action is None or flags.cluster is None:
         missing = "--action" if flags.action is None else "--cluster"
@@ -64,21 +84,13 @@ def _made_of(flags: Flags, by: str) -> str:
             f"A task needs {missing}.",
             next_step="Give --action and --cluster, or a whole document: --file task.json.",
         )
-    document: dict[str, Any] = {
+    always = {
         "action": flags.action,
         "version": _VERSION,
         "cluster_name": flags.cluster,
-        "owner": flags.owner or by.partition("@")[0],
+        "owner": by.partition("@")[0],
     }
-    if flags.task_id is not None:
-        document["task_id"] = flags.task_id
-    if flags.limit is not None:
-        document["limit"] = flags.limit
-    if flags.nodes:
-        document["nodes"] = list(flags.nodes)
-    if params := _params(flags):
-        document["taskerman_params"] = params
-    return json.dumps(document)
+    return json.dumps({**always, **template(flags)})
 
 
 def _params(flags: Flags) -> dict[str, Any]:
@@ -89,7 +101,7 @@ def _params(flags: Flags) -> dict[str, Any]:
         "concurrency": counted,
         "scope": flags.scope,
         "priority": flags.priority,
-        "exclusive": flags.exclusive or None,
+        "exclusive": flags.exclusive,
     }
     window = {"windows": [_window(text) for text in flags.windows] or None, "timezone": flags.timezone}
     if flags.timezone is not None and not flags.windows:

@@ -20,6 +20,7 @@ class Document(StrEnum):
     dead_letter = "dead-letter"
     journal = "journal"
     result = "result"
+    schedule = "schedule"
 
 
 def init(

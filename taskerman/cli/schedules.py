@@ -27,7 +27,7 @@ def _list(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Every schedule in force: when it fires next, and how its last task came out."""
+    """What is in force: when each fires next, how its last task ended."""
     from taskerman import control  # noqa: PLC0415
     from taskerman.cli import schedule_views  # noqa: PLC0415
 
@@ -38,7 +38,7 @@ def _list(
 
 @schedules.command("show")
 def _show(name: Name, as_json: Json = False) -> None:
-    """One schedule: its definition, where it is declared, its tasks, the document that it makes next."""
+    """One schedule, with its definition and the document that is next."""
     from taskerman import control  # noqa: PLC0415
     from taskerman.cli import schedule_views  # noqa: PLC0415
 
@@ -82,7 +82,7 @@ def _trigger(
     key_id: Annotated[str, typer.Option(help="The key's id. Default: the file's name without its ending.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Fire it once now, also when it is paused or its last task is open. Its times stay as they are."""
+    """Fire it once now, also when it is paused. Its times stay as they are."""
     import json  # noqa: PLC0415
 
     from taskerman import bootstrap, control  # noqa: PLC0415

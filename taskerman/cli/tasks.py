@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from taskerman.cli import task_options as options
 from taskerman.cli.printing import Block, Json, check_timeout, desk, live, print_blocks, print_value
 
 if TYPE_CHECKING:
@@ -22,33 +23,21 @@ def submit(
     file: Annotated[
         str | None, typer.Option("--file", "-f", help="The task document, a JSON file; - reads standard input.")
     ] = None,
-    action: Annotated[str | None, typer.Option(help="<runner>:<operation>, instead of --file.")] = None,
-    cluster: Annotated[str | None, typer.Option(help="<kind>:<name>.")] = None,
-    owner: Annotated[str | None, typer.Option(help="Whose task it is. Default: yours.")] = None,
-    limit: Annotated[int | None, typer.Option(help="On how many nodes in all. Default: all of them.")] = None,
-    concurrency: Annotated[str | None, typer.Option(help="How many at once: 2, or 10%. Default: 1.")] = None,
-    node: Annotated[list[str] | None, typer.Option(help="On this node; repeat it for several.")] = None,
-    arg: Annotated[
-        list[str] | None, typer.Option(help="An argument of the action: name=value, the value as JSON or text.")
-    ] = None,
-    retries: Annotated[int | None, typer.Option(help="Attempts after the first. Default: 3.")] = None,
-    max_failures: Annotated[int | None, typer.Option(help="Nodes that may fail before it halts. Default: 0.")] = None,
-    scope: Annotated[
-        str | None, typer.Option(help="A named scope in which each node takes a slot, too: `taskerman scopes list`.")
-    ] = None,
-    priority: Annotated[
-        int | None, typer.Option(help="0 to 9: of the cluster's tasks the highest goes first. Default: 5.")
-    ] = None,
+    action: options.Action = None,
+    cluster: options.Cluster = None,
+    owner: options.Owner = None,
+    limit: options.Limit = None,
+    concurrency: options.Concurrency = None,
+    node: options.OnNode = None,
+    arg: options.Arg = None,
+    retries: options.Retries = None,
+    max_failures: options.MaxFailures = None,
+    scope: options.Scope = None,
+    priority: options.Priority = None,
     exclusive: Annotated[
         bool, typer.Option("--exclusive", help="No other task acts in the cluster beside it.")
     ] = False,
-    window: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Nodes start only then: 22:00-04:00, or sat,sun@01:00-24:00; repeat it for several. "
-            "Blackouts need --file."
-        ),
-    ] = None,
+    window: options.Window = None,
     timezone: Annotated[
         str | None, typer.Option(help="Of the windows: an IANA name such as Europe/Berlin. Default: UTC.")
     ] = None,
@@ -96,7 +85,7 @@ def submit(
         max_failures=max_failures,
         scope=scope,
         priority=priority,
-        exclusive=exclusive,
+        exclusive=exclusive or None,
         windows=tuple(window or ()),
         timezone=timezone,
         task_id=task_id,

@@ -8,7 +8,9 @@ its own transaction.
 from __future__ import annotations
 
 from taskerman.control.breakers import reset_breaker, show_breakers
+from taskerman.control.comparing import compare
 from taskerman.control.dead_letters import discard, list_letters, redrive, show_letter
+from taskerman.control.declaring import add_schedule, declared_definition, edit_schedule, remove_schedule
 from taskerman.control.desk import Desk, check_why
 from taskerman.control.doctor import examine, initialise
 from taskerman.control.explaining import explain
@@ -16,7 +18,9 @@ from taskerman.control.following import follow, follow_cancel
 from taskerman.control.grouping import check_order, list_groups, set_group
 from taskerman.control.history import outcome_named, past_audit, past_letters, past_tasks, point_in_time
 from taskerman.control.places import list_slots, release, slots_of
+from taskerman.control.planning import check_wanted, foresee, time_to_come, wanted
 from taskerman.control.scheduling import (
+    in_force,
     list_schedules,
     pause_schedule,
     resume_schedule,
@@ -29,20 +33,28 @@ from taskerman.control.status import overview, task_status
 from taskerman.control.stopping import approve, cancel, hold, resume, time_span, unhold
 from taskerman.control.subject import Subject
 from taskerman.control.submitting import prepare, preview, submit
+from taskerman.control.validating import validate
 
 __all__ = [
     "Desk",
     "Subject",
+    "add_schedule",
     "approve",
     "cancel",
     "check_order",
+    "check_wanted",
     "check_why",
+    "compare",
+    "declared_definition",
     "discard",
+    "edit_schedule",
     "examine",
     "explain",
     "follow",
     "follow_cancel",
+    "foresee",
     "hold",
+    "in_force",
     "initialise",
     "list_groups",
     "list_letters",
@@ -60,6 +72,7 @@ __all__ = [
     "preview",
     "redrive",
     "release",
+    "remove_schedule",
     "reset_breaker",
     "resume",
     "resume_schedule",
@@ -72,7 +85,10 @@ __all__ = [
     "submit",
     "task_status",
     "time_span",
+    "time_to_come",
     "trigger_document",
     "trigger_schedule",
     "unhold",
+    "validate",
+    "wanted",
 ]

@@ -7,6 +7,7 @@ shown.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -42,6 +43,7 @@ __all__ = [
     "ScheduleResumed",
     "ScheduleShown",
     "ScheduleTriggered",
+    "in_force",
     "list_schedules",
     "pause_schedule",
     "resume_schedule",
@@ -146,6 +148,11 @@ def list_schedules(desk: Desk, *, cluster: ClusterName | None = None, ill: bool 
             line for line in lines if (cluster is None or line.cluster_name == cluster) and (not ill or _is_ill(line))
         ),
     )
+
+
+def in_force(desk: Desk) -> Sequence[ScheduleRecord]:
+    """Every record that there is, by name. Raises `CoordinationUnavailable`, `LayoutUnsupported`."""
+    return [known.record for _, known in sorted(read_schedules(desk.opened()).items())]
 
 
 def show_schedule(desk: Desk, name: ScheduleName) -> ScheduleShown:

@@ -14,10 +14,12 @@ from taskerman.control.places import acting_in, list_slots
 from taskerman.control.status import named
 from taskerman.control.values import Approved, Cancelled, Held, HeldPlace, Resumed, Unheld
 from taskerman.coordination import overview as reading
+from taskerman.coordination.plans import read_plan
 from taskerman.coordination.tasks import refuse_unless_parked
-from taskerman.errors import TaskUnknown, UsageError
+from taskerman.errors import TaskEnded, TaskUnknown, UsageError
 from taskerman.model.hold import Hold
 from taskerman.model.ids import TaskId
+from taskerman.model.plan import Tombstone
 from taskerman.model.span import parse_span
 from taskerman.ringing import ring
 
@@ -64,7 +66,8 @@ def cancel(desk: Desk, task: TaskId, why: str) -> Cancelled:
     """Nothing of `task` is taken any more; what neither acts nor ended ends as cancelled, at once.
 
     Who still acts is named: their agents abort, and their checks decide. Idempotent, and worth repeating for what a
-    race left over. Raises `TaskUnknown`, `TaskEnded`.
+    race left over. What a janitor puts away meanwhile was cancelled all the same. Raises `TaskUnknown`, `TaskEnded`
+    (before this verb).
     """
     check_why(why)
     with named(desk, task):
@@ -75,8 +78,15 @@ def cancel(desk: Desk, task: TaskId, why: str) -> Cancelled:
 
 
 def cancelled(desk: Desk, task: TaskId) -> Cancelled:
-    """How far the end of a cancelled task is."""
-    seen = reading.see_task(desk.opened(), task)
+    """How far the end of a cancelled task is: at its end also when it was put away since."""
+    try:
+        seen = reading.see_task(desk.opened(), task)
+    except TaskEnded:
+        stone = read_plan(desk.opened(), task)
+        if not isinstance(stone, Tombstone):
+            raise
+        nodes = sum(stone.summary.values())
+        return Cancelled(task_id=task, acting=(), ended=nodes, nodes=nodes)
     acting = acting_in(desk, seen.plan.task.cluster_name)
     return Cancelled(
         task_id=task,

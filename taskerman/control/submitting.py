@@ -33,7 +33,7 @@ from taskerman.policy.routing import deadline, make_plan
 from taskerman.policy.snapshot import Admission, Waiting
 from taskerman.ports.tree import Tree
 
-__all__ = ["Prepared", "prepare", "preview", "submit"]
+__all__ = ["Prepared", "check_known", "prepare", "preview", "submit"]
 
 _UNSENDABLE = re.compile("[\ufffe\uffff]")
 """What JSON may hold as it is, and a message only escaped."""
@@ -128,9 +128,11 @@ def preview(desk: Desk, prepared: Prepared) -> Preview:
     )
 
 
-def _judge(desk: Desk, prepared: Prepared) -> tuple[Plan, int]:
-    """The plan that a router would make now, and how many nodes were discovered."""
-    document = prepared.document
+def check_known(desk: Desk, document: TaskDocument) -> None:
+    """The document's action is installed here and takes its arguments, and its source of discovery is known.
+
+    Raises the `DocumentError` that says which is not, and that it may be so on this machine alone.
+    """
     try:
         desk.catalog.check_args(document.action, document.taskerman_params.action_args)
     except ActionUnknown as error:
@@ -138,13 +140,19 @@ def _judge(desk: Desk, prepared: Prepared) -> tuple[Plan, int]:
             error.what,
             next_step=f"{error.next_step} If the nodes have a newer build than this machine: --unchecked.".strip(),
         ) from None
-    discovery = desk.discoveries.get(document.discovery)
-    if discovery is None:
+    if document.discovery not in desk.discoveries:
         raise DocumentFieldInvalid(
             f"discovery: {document.discovery!r} is not known here.",
             next_step=f"Known: {', '.join(sorted(desk.discoveries))}. If the routers have a package that this machine "
             "has not: --unchecked.",
         )
+
+
+def _judge(desk: Desk, prepared: Prepared) -> tuple[Plan, int]:
+    """The plan that a router would make now, and how many nodes were discovered."""
+    document = prepared.document
+    check_known(desk, document)
+    discovery = desk.discoveries[document.discovery]
     now = desk.now()
     if now >= deadline(document, now):
         raise TaskEnded(

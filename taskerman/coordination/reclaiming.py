@@ -24,7 +24,7 @@ from taskerman.model.plan import Plan
 from taskerman.model.task import TaskControl, TaskState
 from taskerman.policy.conclusion import fail_for_good, give_up
 from taskerman.policy.reclaiming import Proof, allowance
-from taskerman.ports.tree import Check, Children, Committed, Create, Delete, Get, Op, Set, Tree
+from taskerman.ports.tree import Check, Children, Committed, Create, Delete, Get, Op, Record, Set, Tree
 
 __all__ = ["Capped", "NotYet", "Reclaimed", "end_gone", "reclaim"]
 
@@ -82,7 +82,13 @@ def reclaim(tree: Tree, proof: Proof, *, at: datetime, an_hour: int) -> Reclaime
             *(Delete(slot) for slot in slots),
         ]
         if record.attempt is not None:
-            ops += _lose(tree, record.attempt, proof, at)
+            lost = _lose(tree, record.attempt, proof, at)
+            if lost is None and _stands(tree, path, found):
+                task = record.attempt.task
+                raise Bug(f"{proof.node} is in attempt {record.attempt.id}, and {task} has no records of it.")
+            if lost is None:
+                continue  # its own end, or another janitor, was there first
+            ops += lost
         if isinstance(tree.commit(ops), Committed):
             return Reclaimed(proof.node, tuple(slots), record.attempt)
     return NotYet.MOVING
@@ -135,14 +141,17 @@ def end_gone(tree: Tree, plan: Plan, node: NodeId, at: datetime) -> bool:
     return isinstance(tree.commit(ops), Committed)
 
 
-def _lose(tree: Tree, attempt: Attempt, proof: Proof, at: datetime) -> list[Op]:
-    """The attempt ends with the machine that it was on: used from the budget, and a person is told."""
+def _lose(tree: Tree, attempt: Attempt, proof: Proof, at: datetime) -> list[Op] | None:
+    """The attempt ends with the machine that it was on: used from the budget, and a person is told.
+
+    None: there are no records of it, as when it has ended since.
+    """
     task, node = attempt.task, proof.node
     plan = read_plan(tree, task)
     ctl, progress = tree.read(Get(layout.control(task)), Get(layout.progress(task, node)))
     found_ctl, found_progress = as_record(ctl), as_record(progress)
     if not isinstance(plan, Plan) or found_ctl is None or found_progress is None:
-        raise Bug(f"{node} is in attempt {attempt.id}, and its task has no plan, control or progress record.")
+        return None
     after = fail_for_good(
         Outcome.GONE,
         node=node,
@@ -163,6 +172,13 @@ def _lose(tree: Tree, attempt: Attempt, proof: Proof, at: datetime) -> list[Op]:
         Set(layout.control(task), after.to_json(), found_ctl.stat.version),
         *without_probe(tree, attempt),
     ]
+
+
+def _stands(tree: Tree, path: str, found: Record | None) -> bool:
+    """Whether what was found there is there still."""
+    tree.sync(path)
+    now = tree.get(path)
+    return now is not None and found is not None and now.stat.version == found.stat.version
 
 
 def _slots_of(tree: Tree, node: NodeId) -> list[str]:

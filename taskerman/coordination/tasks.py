@@ -40,8 +40,13 @@ class TaskVerbs(Verbs):
         """End, as cancelled, what neither acts nor ended of a cancelled task. Repeat it until nothing is left.
 
         Each end checks the control record at the version that says cancelled. Returns those without an end: the acting.
+        Of what was put away meanwhile nothing is left. Raises `TaskUnknown`.
         """
-        return sweep(self._tree, self.plan(task), self._clock())
+        try:
+            plan = self.plan(task)
+        except TaskEnded:
+            return ()
+        return sweep(self._tree, plan, self._clock())
 
     def resume(self, task: TaskId, why: str) -> TaskControl:
         """Go on with a halted task: what failed so far is excused. Ring its nodes afterwards.

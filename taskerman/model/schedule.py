@@ -25,6 +25,7 @@ from taskerman.model.task import TaskDocument, parse_task_document
 from taskerman.model.window import ZoneName
 
 __all__ = [
+    "COMPUTED",
     "LONGEST_SCHEDULE_NAME",
     "CatchUp",
     "Firing",
@@ -45,7 +46,7 @@ ScheduleName = Annotated[
 
 _VERSION = 1.2
 _STAMP = "%Y%m%dT%H%M%SZ"
-_COMPUTED = ("task_id", "scheduled_for", "not_after", "destnode", "signature")
+COMPUTED = ("task_id", "scheduled_for", "not_after", "destnode", "signature")
 """Fields of a document that a firing fills in."""
 
 
@@ -120,6 +121,8 @@ class Schedule(Noun):
             raise ValueError("it says when by one of cron and every")
         if self.every is not None and not timedelta(seconds=1) <= self.every <= timedelta(days=366):
             raise ValueError("every is 1s to 366d")
+        if self.every is not None and self.timezone != "UTC":
+            raise ValueError("every is counted in UTC; a timezone goes with cron")
         if self.jitter > timedelta(days=1):
             raise ValueError("jitter is at most 1d")
         if not timedelta() < self.catch_up_horizon <= timedelta(days=31):
@@ -130,7 +133,7 @@ class Schedule(Noun):
                 raise ValueError(f"{name} is 1s to 366d")
         if self.catch_up is CatchUp.ALL and self.overlap is not Overlap.QUEUE:
             raise ValueError("catch_up: all makes up for several at once, so it wants overlap: queue")
-        filled = sorted(set(_COMPUTED) & set(self.task))
+        filled = sorted(set(COMPUTED) & set(self.task))
         if filled:
             raise ValueError(f"task.{filled[0]} is filled in by each firing")
         ways = [name for name in ("command", "script", "binary") if getattr(self, name) is not None]
@@ -149,7 +152,7 @@ class Schedule(Noun):
     @property
     def timing(self) -> tuple[object, ...]:
         """What says when. A schedule of which this changed starts from now, as a new one does."""
-        return (self.cron, self.every, self.timezone if self.cron is not None else "", self.jitter, self.enabled)
+        return (self.cron, self.every, self.timezone, self.jitter, self.enabled)
 
     @property
     def action(self) -> str:
@@ -219,10 +222,10 @@ def _action(schedule: Schedule) -> dict[str, Any]:
         operation, args = "binary", schedule.binary.model_dump(mode="json")
     else:
         return {}
-    return {
-        "action": f"command_task:{operation}",
-        "taskerman_params": {**_params(schedule.task), "action_args": args},
-    }
+    named = {"action": f"command_task:{operation}"}
+    if not isinstance(schedule.task.get("taskerman_params", {}), dict):
+        return named  # no groups at all: judged with the document, and not lost under the arguments
+    return {**named, "taskerman_params": {**_params(schedule.task), "action_args": args}}
 
 
 def _params(task: dict[str, JsonValue]) -> dict[str, Any]:

@@ -271,7 +271,8 @@ def _check_version(received: dict[str, Any]) -> None:
 
 
 def _raise_named(error: ValidationError) -> NoReturn:
-    problems = []
+    problems: list[str] = []
+    found: list[tuple[tuple[str | int, ...], str]] = []
     ids = False
     for problem in error.errors(include_url=False, include_context=False):
         path = [str(part) for part in problem["loc"]]
@@ -290,8 +291,11 @@ def _raise_named(error: ValidationError) -> NoReturn:
         line = f"{field}: {message}"
         if line not in problems:
             problems.append(line)
+            found.append((problem["loc"], message))
     shown = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
     kind: type[DocumentError] = DocumentIdInvalid if ids else DocumentFieldInvalid
     raise kind(
-        f"The document cannot be accepted: {shown}.", next_step="`taskerman schema task` prints every field."
+        f"The document cannot be accepted: {shown}.",
+        next_step="`taskerman schema task` prints every field.",
+        problems=tuple(found),
     ) from None

@@ -8,10 +8,10 @@ from datetime import datetime
 
 from taskerman.coordination.verdicts import ended_tasks
 from taskerman.model.ids import TaskId
-from taskerman.model.schedule import ScheduleName
+from taskerman.model.schedule import Schedule, ScheduleName
 from taskerman.model.schedule_record import FiredTask, ScheduleRecord, Verdict
 from taskerman.policy.emission import Ended, follow
-from taskerman.policy.firing import stale_since
+from taskerman.policy.firing import Staleness, staleness
 from taskerman.scheduler.kit import Kit
 from taskerman.scheduler.table import Table
 
@@ -40,6 +40,7 @@ class Following:
         self._kit = kit
         self._table = table
         self._stale: dict[ScheduleName, datetime] = {}
+        self._judged: dict[ScheduleName, tuple[Schedule, datetime | None, datetime, Staleness | None]] = {}
 
     def look(self) -> None:
         """Raises `CoordinationUnavailable`."""
@@ -49,6 +50,7 @@ class Following:
     def forget(self) -> None:
         """Another one leads: what we counted is not told any more."""
         self._stale.clear()
+        self._judged.clear()
         self._kit.say("schedules_counted", "debug", standing={}, stale={})
 
     def _conclude(self) -> None:
@@ -68,7 +70,7 @@ class Following:
         stale: dict[ScheduleName, datetime] = {}
         for name, record in self._table.records():
             standing[_standing(record)] += 1
-            since = stale_since(record.schedule, record.succeeded, record.since, now) if record.fires else None
+            since = self._stale_since(name, record, now)
             by_cluster[record.schedule.cluster] += 0
             if since is None:
                 continue
@@ -88,6 +90,16 @@ class Following:
             kit.say("schedule_fresh", schedule=name)
         self._stale = stale
         kit.say("schedules_counted", "debug", standing=dict(standing), stale=dict(by_cluster))
+
+    def _stale_since(self, name: ScheduleName, record: ScheduleRecord, now: datetime) -> datetime | None:
+        """To reckon it is the dear part, and it changes only with a success or a new definition."""
+        if not record.fires:
+            return None
+        known = self._judged.get(name)
+        if known is None or known[0] is not record.schedule or known[1:3] != (record.succeeded, record.since):
+            found = staleness(record.schedule, record.succeeded, record.since)
+            known = self._judged[name] = (record.schedule, record.succeeded, record.since, found)
+        return known[3].since if known[3] is not None and now > known[3].at else None
 
 
 def _standing(record: ScheduleRecord) -> str:

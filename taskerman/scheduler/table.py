@@ -64,10 +64,10 @@ class Table:
     def refresh(self) -> None:
         """Read again what moved, and what people changed."""
         at, name = bell(self._tree)
-        if at == self._bell + 1:
-            self._stale.add(name)
-        elif at != self._bell:
-            self._stale |= {*self._known, *read_schedules(self._tree)}
+        if at != self._bell:
+            # What rang before the last ring has no name any more: then everything is read. The parent itself, when it
+            # appears with the first record, names nobody.
+            self._stale |= {name} if at == self._bell + 1 and name else {*self._known, *read_schedules(self._tree)}
         wanted, self._stale = self._stale, set()
         if wanted:
             found = read_schedules(self._tree, sorted(wanted))

@@ -18,9 +18,11 @@ from taskerman.control.wire import AWS_VARIABLES
 from taskerman.exclusive import Kit
 from taskerman.exclusive.host import this_host
 from taskerman.ports.history import HistoryReader
+from taskerman.ports.schedules import ScheduleStore
 from taskerman.ports.tree import Tree
 from taskerman.settings import Loaded, Settings
 from taskerman.testing.history import MemoryHistory
+from taskerman.testing.schedules import MemoryScheduleStore
 from tests.support.fleet import Fleet
 
 
@@ -79,8 +81,15 @@ class CommandLine:
                 path=os.environ["PATH"],
             )
 
-        monkeypatch.setattr(bootstrap, "open_desk", open_desk)
         monkeypatch.setattr(bootstrap, "open_exclusive", open_exclusive)
+        self.schedules = MemoryScheduleStore(fleet.clock.now)
+
+        @contextmanager
+        def open_schedule_store(settings: Settings) -> Iterator[ScheduleStore]:
+            yield self.schedules
+
+        monkeypatch.setattr(bootstrap, "open_desk", open_desk)
+        monkeypatch.setattr(bootstrap, "open_schedule_store", open_schedule_store)
         monkeypatch.setattr(bootstrap, "open_history_reader", open_history_reader)
         own = Settings(operator="ada@laptop", state_dir=Path("/nonexistent"))  # not what this machine happens to have
         monkeypatch.setattr(bootstrap, "read_settings", lambda: Loaded(own, {}))

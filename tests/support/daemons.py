@@ -199,6 +199,11 @@ class Installation:
         """One more janitor. All of an installation share one history, in its folder."""
         return self._start("janitor", ["janitor"], {"TASKERMAN_STATE_DIR": str(self.folder), **env})
 
+    def start_scheduler(self, name: str, files: Path, **env: str) -> Daemon:
+        """A scheduler of that name. `files`: the folder of schedules; what people add is beside the history."""
+        own = {"TASKERMAN_STATE_DIR": str(self.folder), "TASKERMAN_SCHEDULES": str(files)}
+        return self._start(name, ["scheduler"], {**own, **env})
+
     def start_agent(self, node: str, runners: Mapping[str, Mapping[str, Any]], **env: str) -> Daemon:
         """The agent of `node`; started again it finds the state folder of the one before. `runners`: the node's
         configuration for each."""

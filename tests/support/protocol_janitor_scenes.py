@@ -54,6 +54,31 @@ def a_take_of_a_machine_that_ended_arrives_while_it_is_reclaimed(w: HouseWorld, 
     w.keep_house(1)
 
 
+def two_janitors_reclaim_one_machine(w: HouseWorld, moment: int) -> None:
+    """Both have the proof; one commits while the other is between two of its reads."""
+    w.plan("ta", TaskShape(("n0", "n1"), max_failures=1))
+    w.start("n0")
+    w.look("n0", "ta")
+    w.terminate("n0")
+    w.arm(moment, lambda: w.keep_house(1, "reclaim"))
+    w.keep_house(0, "reclaim")
+
+
+def an_end_of_a_machine_that_ended_arrives_while_it_is_reclaimed(w: HouseWorld, moment: int) -> None:
+    """The machine's last request recorded its end, and is still on its way when it is declared gone."""
+    w.plan("ta", TaskShape(("n0", "n1"), max_failures=1))
+    w.start("n0")
+    w.look("n0", "ta")
+    w.lose_answer("n0", LostAnswer.LATE)
+    for _ in range(5):
+        w.lose_answer("n0", LostAnswer.NEVER)  # its fences
+    w.act("n0", "succeeded")
+    w.terminate("n0")
+    w.arm(moment, lambda: w.deliver(0))
+    w.keep_house(0, "reclaim")
+    w.deliver(0)
+
+
 def redriven_after_it_was_gone(w: HouseWorld, moment: int) -> None:
     """A person redrives an assignment of a machine that is gone: it ends so once more, as another dead letter."""
     w.plan("ta", TaskShape(("n0", "n1")))
@@ -167,10 +192,21 @@ def its_time_passes_while_it_takes(w: HouseWorld, moment: int) -> None:
     w.keep_house(1)
 
 
+def put_away_before_its_cancel_has_swept(w: HouseWorld, moment: int) -> None:
+    """A person's cancel is two moves; between them a janitor ends what is left, and puts the task away."""
+    w.plan("ta", TaskShape(("n0", "n1")))
+    w.start("n0")
+    w.arm(moment, lambda: w.keep_house(0))
+    w.verb(lambda person: (person.cancel("ta", "no more of it"), person.sweep("ta")))
+    w.keep_house(1)
+
+
 HOUSE_SCENES: dict[str, Scene] = {
     scene.__name__: scene
     for scene in (
         a_take_of_a_machine_that_ended_arrives_while_it_is_reclaimed,
+        two_janitors_reclaim_one_machine,
+        an_end_of_a_machine_that_ended_arrives_while_it_is_reclaimed,
         redriven_after_it_was_gone,
         redriven_while_it_is_put_away,
         discarded_while_it_is_put_away,
@@ -180,6 +216,7 @@ HOUSE_SCENES: dict[str, Scene] = {
         an_alarm_arrives_late,
         a_janitors_note_arrives_late,
         its_time_passes_while_it_takes,
+        put_away_before_its_cancel_has_swept,
     )
 }
 

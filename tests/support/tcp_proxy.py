@@ -4,6 +4,10 @@ ZooKeeper's frames are a length (4 bytes) and a payload; a request begins with i
 with the xid that it answers, and replies come in the order of the requests. Because of that order nothing is ever
 taken out of the middle of a connection: what is swallowed is the last thing that its connection carried in that
 direction, as on a real network.
+
+One thing is said here that no client said: while a transaction is held back, its session is kept alive at the server.
+Otherwise the server's clock decides whether the transaction still arrives in its session, and a busy machine turns
+"late" into "never". Who wants the session to end ends it.
 """
 
 from __future__ import annotations
@@ -23,6 +27,8 @@ __all__ = ["Held", "Trap", "ZookeeperProxy"]
 MULTI = 14
 _XID_AND_CODE = struct.Struct(">ii")
 _REPLY = struct.Struct(">iqi")  # xid, zxid, error
+_PING = struct.pack(">iii", 8, -2, 11)  # as every idle client sends it
+_PING_EVERY_S = 0.3
 
 
 class _What(Enum):
@@ -46,7 +52,11 @@ class Trap:
 
 @dataclass
 class Held(Trap):
-    """A transaction held back on its way; the connection to the server is still open, the client's is not."""
+    """A transaction held back on its way, for as long as it takes.
+
+    The connection to the server is still open and its session alive, the client's connection is not: nobody's patience
+    and no load of the machine decides whether it arrives.
+    """
 
     frame: bytes = b""
     pair: _Pair | None = None
@@ -68,6 +78,8 @@ class _Pair:
         self._trap_of: dict[int, Trap] = {}
         self._replies: dict[int, int] = {}
         self._replied = threading.Condition()
+        self._sending = threading.Lock()
+        self._over = threading.Event()
         self._threads = [
             threading.Thread(target=pump, name=f"proxy-{pump.__name__}", daemon=True)
             for pump in (self._to_server, self._to_client)
@@ -78,6 +90,7 @@ class _Pair:
             thread.start()
 
     def close(self) -> None:
+        self._over.set()
         _close(self._client)
         _close(self._server)
 
@@ -88,8 +101,8 @@ class _Pair:
 
     def deliver(self, frame: bytes, within_s: float) -> int | None:
         xid = _XID_AND_CODE.unpack_from(frame, 4)[0]
-        with suppress(OSError):
-            self._server.sendall(frame)
+        with self._sending:
+            _send(self._server, frame)
         with self._replied:
             self._replied.wait_for(lambda: xid in self._replies or self._server.fileno() < 0, within_s)
         return self._replies.get(xid)
@@ -120,8 +133,16 @@ class _Pair:
             while _frame(self._client):  # the rest of this connection is lost on the way too
                 pass
         _close(self._client)
-        if not keep_server:
-            _close(self._server)
+        if keep_server:
+            self._keep_alive()
+        _close(self._server)
+
+    def _keep_alive(self) -> None:
+        """Speak for the session until the server or a test ends the connection."""
+        while not self._over.wait(_PING_EVERY_S):
+            with self._sending:
+                if not _send(self._server, _PING):
+                    break
 
     def _to_client(self) -> None:
         first = True

@@ -22,6 +22,7 @@ from tests.support.command_line import Answer, CommandLine
 from tests.support.evening import HOLDER, OVER, an_evening, everything
 from tests.support.fleet import Fleet
 from tests.support.history import record_a_week
+from tests.support.scheduling import schedule
 
 WHY = ("--why", "at 3 am")
 FLAGS = ("--action", "demo_task:restart", "--cluster", "demo:web")
@@ -43,7 +44,8 @@ class Bad:
 
 
 USAGE, GONE, STATE, UNKNOWN = "E-USAGE", "E-NOT-FOUND", "E-STATE", "E-TASK-UNKNOWN"
-NONE = "E-SCHEDULE-UNKNOWN"
+NONE, TAKEN, WRONG = "E-SCHEDULE-UNKNOWN", "E-SCHEDULE-EXISTS", "E-SCHEDULE"
+NEW = (*FLAGS, *WHY)
 AWAY = ("t-away has ended (6 succeeded)", "taskerman history --task t-away")
 
 CASES = (
@@ -279,6 +281,72 @@ CASES = (
     Bad("schedules trigger ../x", 2, USAGE, ("'../x'",), WHY),
     Bad("schedules trigger gone", 4, STATE, ("declared no more", "taskerman submit"), WHY),
     Bad("schedules trigger nightly --sign-with /nonexistent", 2, USAGE, ("/nonexistent",), WHY),
+    # --- schedules, declared by a person
+    Bad("schedules add", 2, USAGE, ("'NAME'",)),
+    Bad("schedules add new --cron @daily", 2, USAGE, ("--why",), FLAGS),
+    Bad("schedules add new --cron @daily", 2, USAGE, ("reason", "--why"), (*FLAGS, "--why", "?")),
+    Bad("schedules add ../x --cron @daily", 2, USAGE, ("'../x'", "taskerman schedules"), NEW),
+    Bad("schedules add nightly --cron @daily", 4, TAKEN, ("nightly.yaml:1", "schedules pause nightly"), NEW),
+    Bad("schedules add own --cron @daily", 4, TAKEN, ("added by ana@desk", "schedules edit own"), NEW),
+    Bad("schedules add new", 2, WRONG, ("new:", "one of cron and every", "schedules add --help"), NEW),
+    Bad("schedules add new --cron @daily --every 6h", 2, WRONG, ("one of cron and every",), NEW),
+    Bad("schedules add new --cron @never", 2, WRONG, ("new: cron:", "'@never'", "@daily"), NEW),
+    Bad("schedules add new", 2, WRONG, ("cron: '0 25 * * *'",), (*NEW, "--cron", "0 25 * * *")),
+    Bad("schedules add new --every soon", 2, WRONG, ("every: 'soon'", "90s, 30m, 2h"), NEW),
+    Bad("schedules add new --every 6h --jitter 2d", 2, WRONG, ("jitter",), NEW),
+    Bad("schedules add new --cron @daily --timezone Berlin", 2, WRONG, ("timezone: 'Berlin'",), NEW),
+    Bad("schedules add new --cron @daily --catch-up some", 2, WRONG, ("catch_up:", "'latest'"), NEW),
+    Bad("schedules add new --cron @daily --overlap never", 2, WRONG, ("overlap:", "'skip'"), NEW),
+    Bad("schedules add new --cron @daily --action demo_task:restart", 2, WRONG, ("task: cluster_name:",), WHY),
+    Bad("schedules add new --cron @daily --action demo_task:restart --cluster web", 2, WRONG, ("'web'",), WHY),
+    Bad("schedules add new --cron @daily --limit 0", 2, WRONG, ("task: limit:",), NEW),
+    Bad("schedules add new --cron @daily --window night", 2, USAGE, ("--window", "'night'"), NEW),
+    Bad("schedules add new --cron @daily --arg forse=1", 2, "E-ACTION-ARGS", ("forse", "force"), NEW),
+    Bad(
+        "schedules add new --cron @daily --action nosuch:x --cluster demo:web",
+        2,
+        "E-ACTION-UNKNOWN",
+        ("nosuch:x", "--unchecked"),
+        WHY,
+    ),
+    Bad("schedules add new --cron @daily --cluster demo:web --command df", 2, USAGE, ("--command", "'df'"), WHY),
+    Bad("schedules add new --cron @daily --command []", 2, WRONG, ("command: it should have at least 1 item",), NEW),
+    Bad('schedules add new --cron @daily --command ["df"]', 2, WRONG, ("one of task.action, command",), NEW),
+    Bad("schedules add new --file /nonexistent", 2, USAGE, ("/nonexistent", "path"), WHY),
+    Bad("schedules add new --file new.yaml --cron @daily", 2, USAGE, ("--file",), WHY),
+    Bad("schedules edit", 2, USAGE, ("'NAME'",)),
+    Bad("schedules edit own --cron @daily", 2, USAGE, ("--why",)),
+    Bad("schedules edit own", 2, USAGE, ("Nothing", "--cron"), WHY),
+    Bad("schedules edit own --cron @never", 2, WRONG, ("'@never'",), WHY),
+    Bad("schedules edit ../x --cron @daily", 2, USAGE, ("'../x'",), WHY),
+    Bad("schedules edit nobodys --cron @daily", 3, NONE, ("nobodys", "taskerman schedules list"), WHY),
+    Bad("schedules edit nightly --cron @daily", 4, TAKEN, ("nightly.yaml:1", "reviewed file"), WHY),
+    Bad("schedules remove", 2, USAGE, ("'NAME'",)),
+    Bad("schedules remove own", 2, USAGE, ("--why",)),
+    Bad("schedules remove ../x", 2, USAGE, ("'../x'",), WHY),
+    Bad("schedules remove nobodys", 3, NONE, ("nobodys", "taskerman schedules list"), WHY),
+    Bad("schedules remove nightly", 4, TAKEN, ("nightly.yaml:1", "schedules pause nightly"), WHY),
+    # --- schedules in files
+    Bad("validate /nonexistent", 2, USAGE, ("/nonexistent", "TASKERMAN_SCHEDULES")),
+    Bad("validate a b", 2, USAGE, ("b",)),
+    Bad("schedules collect", 2, USAGE, ("'DIR'",)),
+    Bad("schedules collect /nonexistent", 2, USAGE, ("/nonexistent", "folder")),
+    Bad("schedules collect /usr/bin --check", 2, USAGE, ("--check", "--out FILE")),
+    Bad("schedules collect configs --installed-at opt", 2, USAGE, ("--installed-at opt", "/")),
+    Bad("schedules collect configs --out /nonexistent/x.yaml", 2, USAGE, ("/nonexistent/x.yaml", "path and rights")),
+    Bad("schedules collect configs --check --out /nonexistent/x.yaml", 4, STATE, ("/nonexistent/x.yaml", "commit")),
+    # --- plan, diff
+    Bad("plan extra", 2, USAGE, ("extra",)),
+    Bad("plan --from soon", 2, USAGE, ("'soon'", "2h")),
+    Bad("plan --until 367d", 2, USAGE, ("366d", "--until")),
+    Bad("plan --from 2026-01-31 --until 2026-01-30", 2, USAGE, ("2026-01-30", "--until")),
+    Bad("plan --schedule ../x", 2, USAGE, ("'../x'", "taskerman plan")),
+    Bad("plan --cluster web", 2, USAGE, ("'web'", "<kind>:<name>")),
+    Bad("plan --files /nonexistent", 2, USAGE, ("/nonexistent", "TASKERMAN_SCHEDULES")),
+    Bad("diff", 2, USAGE, ("'old'",)),
+    Bad("diff /nonexistent", 2, USAGE, ("'new'",)),
+    Bad("diff /nonexistent /nonexistent", 2, USAGE, ("/nonexistent", "TASKERMAN_SCHEDULES")),
+    Bad("diff /nonexistent /nonexistent --until never", 2, USAGE, ("'never'", "7d")),
     # --- keys
     Bad("keys generate", 2, USAGE, ("'file'",)),
     Bad("keys generate /nonexistent/folder/mine.key", 2, USAGE, ("/nonexistent/folder",)),
@@ -326,10 +394,14 @@ WELL = {
     "dlq redrive": ["dlq", "redrive", "t-halted"],
     "dlq discard": ["dlq", "discard", "t-halted", *WHY],
     "schedules list": ["schedules"],
+    "plan": ["plan", "--offline"],
     "schedules show": ["schedules", "show", "nightly"],
     "schedules pause": ["schedules", "pause", "nightly", *WHY],
     "schedules resume": ["schedules", "resume", "paused"],
     "schedules trigger": ["schedules", "trigger", "nightly", *WHY],
+    "schedules add": ["schedules", "add", "new", "--cron", "@daily", *NEW],
+    "schedules edit": ["schedules", "edit", "own", "--cron", "@daily", *WHY],
+    "schedules remove": ["schedules", "remove", "own", *WHY],
     "init": ["init"],
     "doctor": ["doctor"],
 }
@@ -340,8 +412,9 @@ SETS_A_NAME = ("scopes set", "groups set")
 
 NEEDS_NO_ZOOKEEPER = {
     *("history list", "history letters", "history audit", "history upgrade"),
-    *("keys generate", "keys digest"),
+    *("validate", "schedules collect", "keys generate", "keys digest"),
     *("router", "agent", "janitor", "scheduler", "settings", "schema", "demo"),
+    "diff",
 }
 """Asks another store, nothing at all, or is a daemon, which waits."""
 
@@ -376,6 +449,7 @@ def evening() -> Fleet:
 def mistyped(evening: Fleet, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
     line = CommandLine(evening, monkeypatch, capsys)
     record_a_week(line.history)
+    line.schedules.add(schedule("own"), "ana@desk", "quieter hours")
     return line
 
 
@@ -383,6 +457,7 @@ def mistyped(evening: Fleet, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 def taskerman(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
     line = CommandLine(an_evening(), monkeypatch, capsys)
     record_a_week(line.history)
+    line.schedules.add(schedule("own"), "ana@desk", "quieter hours")
     return line
 
 
@@ -407,6 +482,7 @@ def test_a_mistake_is_told_in_one_line_and_changes_nothing(mistyped: CommandLine
         assert word in line
     said = mistyped(*case.line, "--json")
     assert everything(mistyped.fleet) == before
+    assert len(mistyped.schedules.audit) == 1, "that of the one which was there"
     if "No such option: --json" in said.err:  # a verb that prints nothing but JSON, or starts a daemon
         return
     error = said.json["error"]
@@ -430,7 +506,8 @@ def test_every_kind_of_name_that_a_verb_takes_is_tried(path: str) -> None:
     if "task" in takes or ("name" in takes and path not in SETS_A_NAME):
         assert any(code == 2 and "'" in "".join(case.says) for case in mine for code in [case.code]), "what is no id"
         unknown = NONE if path.startswith("schedules") else UNKNOWN
-        assert path == "history letters" or (3, unknown) in tried, "one that is not there"
+        makes_it = path in ("history letters", "schedules add")
+        assert makes_it or (3, unknown) in tried, "one that is not there"
     if {"task", "name", "node"} & takes and "why" in takes and path not in SETS_A_NAME:
         assert any(code == 4 for code, _ in tried), "what is over, or not in that state"
     if "why" in takes and path not in ("unhold", "resume", "dlq redrive", "init", "schedules resume"):

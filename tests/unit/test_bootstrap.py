@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,10 +17,13 @@ from taskerman.agent import JournalFile
 from taskerman.agent.journal import Journal
 from taskerman.bootstrap import parts
 from taskerman.bootstrap.parts import make_profile
-from taskerman.errors import UsageError
+from taskerman.errors import HistorySchema, UsageError
 from taskerman.model.event import Event
 from taskerman.policy.patience import A_PLACE
+from taskerman.ports.history import AuditQuery
 from taskerman.settings import Settings
+from tests.support.schedules import names, one
+from tests.support.scheduling import schedule
 
 
 @pytest.fixture
@@ -137,3 +141,44 @@ def test_how_long_an_agent_lets_others_go_first_is_a_setting(tmp_path: Path) -> 
     where = {"node_id": "i-1", "clusters": ("demo:web",), "state_dir": tmp_path}
     assert make_profile(Settings(**where)).patience == A_PLACE  # type: ignore[arg-type]
     assert make_profile(Settings(**where, patience_s=2.5)).patience == timedelta(seconds=2.5)  # type: ignore[arg-type]
+
+
+def test_schedules_that_people_declare_are_kept_where_the_history_is(tmp_path: Path) -> None:
+    """Without a setting in the state folder, made by the first change; and never upgraded where that is forbidden."""
+    settings = Settings(state_dir=tmp_path / "state")
+    with bootstrap.open_schedule_store(settings) as store:
+        assert list(store.read()) == []
+        assert not (tmp_path / "state").exists()
+        store.add(schedule(), "ana@desk", "x")
+    with bootstrap.open_schedule_store(settings) as store:
+        assert [one.schedule for one in store.read()] == [schedule()]
+    with bootstrap.open_history_reader(settings) as reader:
+        assert [entry.verb for entry in reader.audit_entries(AuditQuery(target="nightly"))] == ["schedule add"]
+    forbidden = Settings(state_dir=tmp_path / "other", history_upgrade=False)
+    with bootstrap.open_schedule_store(forbidden) as store, pytest.raises(HistorySchema):
+        store.add(schedule(), "ana@desk", "x")
+
+
+def test_schedules_are_read_where_the_settings_say_and_nothing_is_read_before_it_is_wanted(tmp_path: Path) -> None:
+    with ExitStack() as closing:
+        aws = parts.make_aws(closing)
+        assert parts.make_schedule_files(Settings(), aws) is None
+        in_bucket = parts.make_schedule_files(Settings(schedules="s3://bucket/tasks/"), aws)
+        in_folder = parts.make_schedule_files(Settings(schedules=str(tmp_path)), aws)
+        assert in_bucket is not None
+        assert in_folder is not None
+        assert (in_bucket.place, in_folder.place) == ("s3://bucket/tasks", str(tmp_path))
+        (tmp_path / "a.yaml").write_text(one("a"))
+        assert names(in_folder) == ["a"]
+
+
+def test_a_scheduler_reads_the_reviewed_files_first_and_then_what_people_added(tmp_path: Path) -> None:
+    """Of two that declare the same name the first counts. Reading makes no database."""
+    with ExitStack() as closing:
+        aws = parts.make_aws(closing)
+        named = Settings(state_dir=tmp_path / "state", schedules=str(tmp_path))
+        origins = [source.origin.value for source in parts.make_sources(named, aws, closing)]
+        assert origins == ["files", "database"]
+        (store,) = parts.make_sources(Settings(state_dir=tmp_path / "state"), aws, closing)
+        assert list(store.read()) == []
+        assert not (tmp_path / "state").exists()

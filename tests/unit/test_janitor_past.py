@@ -72,6 +72,25 @@ def test_an_ended_task_is_recorded_at_once_and_put_away_an_hour_later(house: Hou
     assert control.list_letters(house.fleet.desk) == ()
 
 
+def test_who_slept_while_a_cancelled_task_was_put_away_is_told_that_it_is_cancelled(house: House) -> None:
+    """A laptop that is closed during `cancel --wait`: what it did is done, and no error."""
+    fleet = house.fleet
+    fleet.send(nodes=["i-1", "i-2"])
+    fleet.take("t-1", "i-1")
+    assert len(control.cancel(fleet.desk, "t-1", "no").acting) == 1
+
+    def sleep(seconds: float) -> None:
+        fleet.end("t-1", "i-1", Outcome.CANCELLED)
+        fleet.clock.advance(3700)
+        house.janitor().turn()
+        assert stone(fleet) is not None
+
+    seen = list(control.follow_cancel(fleet.desk, "t-1", pause=sleep))
+    assert [(step.ended, step.nodes, len(step.acting)) for step in seen] == [(1, 2, 1), (2, 2, 0)]
+    with pytest.raises(TaskEnded, match="was put away"):
+        control.cancel(fleet.desk, "t-1", "once more")
+
+
 def test_without_the_history_nothing_is_put_away_and_everything_else_is_done(house: House) -> None:
     done(house)
     house.fleet.send("t-2", not_after=(house.fleet.clock.now() + timedelta(hours=1)).isoformat())

@@ -102,7 +102,7 @@ def test_what_a_page_types_is_understood(page: Path) -> None:
             continue
         assert words[0] in VERBS, f"{page.name}: taskerman {' '.join(words)}"
         command, rest = command_of(words)
-        known = {name for parameter in command.params for name in parameter.opts} | {"--help", "-h"}
+        known = {name for one in command.params for name in (*one.opts, *one.secondary_opts)} | {"--help", "-h"}
         if isinstance(command, TyperGroup):  # `slots [CLUSTER]`, `history --task`, `breaker show|reset`
             known |= {name for sub in command.commands.values() for parameter in sub.params for name in parameter.opts}
             spelled = [name for word in rest[:1] if word.islower() and ":" not in word for name in word.split("|")]

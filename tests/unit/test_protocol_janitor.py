@@ -32,6 +32,13 @@ def test_random_walks_with_two_leaders_end_with_nothing_left_but_the_past() -> N
     assert terminated > 5 * TIMES, "hardly any machine ended"
 
 
+@pytest.mark.parametrize("seed", [710631, 711311])
+def test_a_walk_that_once_found_something_ends_well(seed: int) -> None:
+    """710631: a task was put away between the two moves of its cancel, which then said that it was refused.
+    711311: a machine was reclaimed by one janitor between two reads of another, which then spoke of a bug."""
+    walk(seed, between=0.3, lost=0.08)
+
+
 @pytest.mark.parametrize("scene", HOUSE_SCENES.values(), ids=HOUSE_SCENES)
 def test_a_scene_with_a_janitor_ends_well_at_whatever_moment_it_is_disturbed(
     scene: Callable[[HouseWorld, int], None],

@@ -446,6 +446,18 @@ def test_the_record_of_what_is_gone_for_long_goes_too() -> None:
     assert layout.schedule("nightly") not in tower.fleet.server.dump()
 
 
+def test_the_first_schedule_of_an_installation_is_no_bell() -> None:
+    """The parent of the records appears then, and names nobody: nothing is read that has no name."""
+    tower = Tower(schedule())
+    scheduler = tower.scheduler()
+    scheduler.turn()
+    read: list[str] = []
+    tower.fleet.server.interleave = lambda tree, one: read.append(one.path)
+    scheduler.turn()
+    assert read
+    assert [path for path in read if path.endswith("/")] == []
+
+
 # --- people ----------------------------------------------------------------------------------------------
 
 

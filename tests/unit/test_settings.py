@@ -186,3 +186,17 @@ def test_a_wrong_part_of_an_object_is_named_by_its_path(monkeypatch: pytest.Monk
     monkeypatch.setenv("TASKERMAN_JANITOR", '{"turn": 3}')
     with pytest.raises(UsageError, match=r"sets janitor\.turn, which is not a setting"):
         load()
+
+
+@pytest.mark.parametrize(
+    "place", ["", "/etc/taskerman/tasks", "s3://bucket/prefix", "s3://bucket", "s3://b.u-k3t/a/b/"]
+)
+def test_schedules_are_in_a_folder_or_a_bucket_or_nowhere(place: str) -> None:
+    assert Settings(schedules=place).schedules == place
+
+
+@pytest.mark.parametrize("place", ["configs/tasks", "s3://", "s3:///prefix", "s3://B/x", "https://bucket/x", "~/tasks"])
+def test_another_place_of_schedules_is_named(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    monkeypatch.setenv("TASKERMAN_SCHEDULES", place)
+    with pytest.raises(UsageError, match=r"TASKERMAN_SCHEDULES.*absolute path of a folder nor s3://bucket/prefix"):
+        load()

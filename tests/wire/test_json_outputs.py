@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
+from pydantic import JsonValue
 
+from taskerman.cli import planning
 from taskerman.model.outcome import Outcome
+from taskerman.model.schedule import Schedule
+from taskerman.model.schedule_record import Declaration, ScheduleOrigin
 from tests.support.command_line import CommandLine
 from tests.support.fleet import CLUSTER, NODES, Fleet, document
 from tests.support.history import record_a_week
+from tests.support.schedules import one
+from tests.support.scheduling import schedule
 from tests.wire.golden import check_golden
 
 
@@ -29,6 +36,7 @@ def taskerman(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
     fleet.route()
     line = CommandLine(fleet, monkeypatch, capsys)
     record_a_week(line.history)
+    line.schedules.add(schedule("own"), "ana@desk", "quieter hours")
     assert line("hold", "owner:dba", "--why", "quarter end").code == 0
     return line
 
@@ -66,6 +74,14 @@ CHANGES = {
     "resume": ["resume", "t-1"],
     "slots-release": ["slots", "release", "i-2", "--why", "repaired"],
     "dlq-redrive": ["dlq", "redrive", "t-1", "i-2"],
+    "schedules-add": [
+        *("schedules", "add", "nightly", "--cron", "0 2 * * *", "--timezone", "Europe/Berlin", "--jitter", "10m"),
+        *("--action", "demo_task:restart", "--cluster", "demo:web", "--concurrency", "2", "--why", "a quiet hour"),
+    ],
+    "schedules-edit": [
+        *("schedules", "edit", "own", "--every", "6h", "--limit", "2", "--retries", "1", "--why", "less at once"),
+    ],
+    "schedules-remove": ["schedules", "remove", "own", "--why", "done by hand"],
     "dlq-discard": ["dlq", "discard", "t-1", "i-2", "--why", "replaced"],
 }
 
@@ -129,6 +145,36 @@ def test_the_json_of_a_breaker_and_of_its_reset(taskerman: CommandLine) -> None:
     check_golden("cli/breaker-reset", printed(taskerman, "breaker", "reset", "demo:web", "--why", "it was the mirror"))
     refused = taskerman("breaker", "reset", "demo:web", "--why", "again", "--json")
     assert refused.code == 4
+
+
+def test_the_json_of_judged_schedules(taskerman: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(one("a") + one("a", every="never").removeprefix("schedules:\n"))
+    found = taskerman("validate", str(tmp_path), "--json", "--unchecked")
+    assert (found.code, found.err) == (2, "")
+    check_golden("cli/validate", {**found.json, "place": found.json["place"].replace(str(tmp_path), "/schedules")})
+
+
+def test_the_json_of_what_is_to_come(taskerman: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two schedules that want one cluster at once, and another version of them."""
+    versions = {
+        "old": [planned("nightly", "0 2 * * *"), planned("weekly", "0 2 * * 0")],
+        "new": [planned("nightly", "0 3 * * *"), planned("sunday", "0 2 * * 0"), planned("hourly", "0 * * * *")],
+    }
+    monkeypatch.setattr(planning, "_declarations", lambda path: versions[str(path)])
+    times = ("--from", "2026-01-31T12:00Z", "--until", "2d")
+    check_golden("cli/plan", printed(taskerman, "plan", "--files", "old", *times))
+    check_golden("cli/diff", printed(taskerman, "diff", "old", "new", *times))
+
+
+def planned(name: str, cron: str) -> Declaration:
+    task: dict[str, JsonValue] = {
+        "action": "demo_task:restart",
+        "cluster_name": CLUSTER,
+        "owner": "storage",
+        "limit": 2,
+    }
+    found = Schedule(name=name, cron=cron, task=task)
+    return Declaration(schedule=found, origin=ScheduleOrigin.FILES, place="web.yaml:1")
 
 
 def test_the_json_of_an_error(taskerman: CommandLine) -> None:

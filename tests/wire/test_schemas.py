@@ -12,7 +12,7 @@ import pytest
 from taskerman import cli
 from tests.wire.golden import check_golden
 
-DOCUMENTS = ("task", "doorbell", "dead-letter", "journal", "result")
+DOCUMENTS = ("task", "doorbell", "dead-letter", "journal", "result", "schedule")
 
 
 def schema(document: str, capsys: pytest.CaptureFixture[str]) -> Any:

@@ -20,7 +20,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from taskerman.adapters.sql import faults
-from taskerman.errors import NotFound, UsageError
+from taskerman.errors import NotFound, NotPermitted, UsageError
 from taskerman.masking import masked, scrubbed
 
 __all__ = ["Database"]
@@ -71,7 +71,7 @@ class Database:
         `work` must be harmless to repeat: the answer to a commit may be lost. `doing`: "record task t-1". Raises
         `HistoryUnavailable`, `NotPermitted`; `NotFound` when there is nothing to read from.
         """
-        if self.on_sqlite and not self._writes and not Path(str(self._url.database)).exists():
+        if self.on_sqlite and not self._writes and not self._is_there(doing):
             raise NotFound(
                 f"There is no history at {self.shown}.",
                 next_step="TASKERMAN_HISTORY_URL names where the janitor writes it; it is made when that first does.",
@@ -95,6 +95,16 @@ class Database:
         engine, self._engine = self._engine, None
         if engine is not None:
             engine.dispose()
+
+    def _is_there(self, doing: str) -> bool:
+        """Whether there is such a file. Not to be allowed to look is no answer."""
+        try:
+            return Path(str(self._url.database)).exists()
+        except OSError as error:
+            raise NotPermitted(
+                f"Not permitted to {doing} in {self.shown}: {error.strerror or error}.",
+                next_step="The user that runs this must be allowed into its folder.",
+            ) from None
 
     def _once(self, work: Callable[[Connection], T]) -> T:
         if self._engine is None:

@@ -14,6 +14,7 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from taskerman.adapters.sql.database import Database
+from taskerman.adapters.sql.fitting import Writer, check, upgraded
 from taskerman.adapters.sql.reading import read_audit, read_refusals, read_tasks
 from taskerman.adapters.sql.recording import write_audit, write_nothing, write_refusals, write_task
 from taskerman.adapters.sql.schema import NOTHING_YET, Standing, standing
@@ -33,40 +34,29 @@ class SqlHistory:
 
     def __init__(self, url: str, *, upgrades: bool, patience: timedelta = timedelta(seconds=10)) -> None:
         """`upgrades`: whether it makes the tables, and brings them up to date, by itself. Raises `UsageError`."""
-        self._database = Database(url, writes=True, patience=patience)
-        self._upgrades = upgrades
-        self._fits = False
+        self._writer = Writer(url, upgrades=upgrades, patience=patience)
 
     def record_task(self, task: TaskHistory) -> None:
         """See `History.record_task`."""
-        self._write(f"record task {task.task_id}", lambda connection: write_task(connection, task))
+        self._writer.write(f"record task {task.task_id}", lambda connection: write_task(connection, task))
 
     def record_audit(self, entries: Sequence[AuditEntry]) -> None:
         """See `History.record_audit`."""
         if entries:
-            self._write(f"record {len(entries)} audit entries", lambda connection: write_audit(connection, entries))
+            self._writer.write(
+                f"record {len(entries)} audit entries", lambda connection: write_audit(connection, entries)
+            )
 
     def record_refusals(self, refusals: Sequence[Refusal]) -> None:
         """See `History.record_refusals`."""
         if refusals:
-            self._write(
+            self._writer.write(
                 f"record {len(refusals)} refused documents", lambda connection: write_refusals(connection, refusals)
             )
 
     def close(self) -> None:
         """Close every connection. Idempotent."""
-        self._database.close()
-
-    def _write(self, doing: str, work: Callable[[Connection], None]) -> None:
-        if not self._fits:
-            found = _upgraded(self._database) if self._upgrades else self._database.transact("look at it", standing)
-            _check(found, self._database.shown, empty=HistorySchema)
-            self._fits = True
-        try:
-            self._database.transact(doing, work)
-        except Exception:
-            self._fits = False  # whatever happened there, the schema is looked at again before the next one
-            raise
+        self._writer.close()
 
 
 class SqlHistoryReader:
@@ -94,7 +84,7 @@ class SqlHistoryReader:
 
     def _read(self, work: Callable[[Connection], T]) -> T:
         def looked_at(connection: Connection) -> T:
-            _check(standing(connection), self._database.shown, empty=NotFound)
+            check(standing(connection), self._database.shown, empty=NotFound)
             return work(connection)
 
         return self._database.transact("read the history", looked_at)
@@ -107,8 +97,8 @@ def upgrade(url: str, *, patience: timedelta = timedelta(seconds=10)) -> str:
     """
     database = Database(url, writes=True, patience=patience)
     try:
-        found = _upgraded(database)
-        _check(found, database.shown, empty=HistorySchema)
+        found = upgraded(database)
+        check(found, database.shown, empty=HistorySchema)
         return found.needed
     finally:
         database.close()
@@ -144,30 +134,3 @@ def look(url: str, *, patience: timedelta = timedelta(seconds=5)) -> Looked:
     finally:
         writer.close()
     return Looked(found)
-
-
-def _upgraded(database: Database) -> Standing:
-    """The same in a database that is open; how it stands afterwards."""
-    from taskerman.adapters.sql.migration import migrate  # noqa: PLC0415  Alembic is as heavy as all the rest
-
-    return database.transact("upgrade the schema", migrate)
-
-
-def _check(found: Standing, shown: str, *, empty: type[TaskermanError]) -> None:
-    """`empty`: what it means that nothing was ever made there."""
-    if found.fits:
-        return
-    if found.there is None:
-        raise empty(
-            f"There is no history in {shown} yet: it has no tables.",
-            next_step="Make them: `taskerman history upgrade`.",
-        )
-    if found.behind:
-        raise HistorySchema(
-            f"The history in {shown} has schema {found.there}, and this build needs {found.needed}.",
-            next_step="Bring it up to date: `taskerman history upgrade`.",
-        )
-    raise HistorySchema(
-        f"The history in {shown} has schema {found.there}, made by a newer build; this one knows {found.needed}.",
-        next_step="Upgrade this build.",
-    )

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Table, case, false, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from taskerman.adapters.sql.tables import assignment, audit, refusal, task
+from taskerman.adapters.sql.tables import assignment, audit, refusal, schedule, task
 from taskerman.model.audit import AuditEntry
 from taskerman.model.history import TaskHistory
 from taskerman.model.outcome import DeadLetterState
@@ -27,8 +27,8 @@ _CHUNK = 1000
 
 
 def write_nothing(connection: Connection) -> None:
-    """What recording would do to each table, of no row at all: it fails as that would, and changes nothing."""
-    for table in (task, assignment, audit, refusal):
+    """What writing would do to each table, of no row at all: it fails as that would, and changes nothing."""
+    for table in (task, assignment, audit, refusal, schedule):
         connection.execute(
             table.insert().from_select([column.name for column in table.c], select(table).where(false()))
         )

@@ -8,10 +8,13 @@ from sqlalchemy import Column, Connection, MetaData, String, Table, inspect, sel
 
 from taskerman.adapters.sql.tables import VERSION_TABLE
 
-__all__ = ["NOTHING_YET", "STEPS", "Standing", "standing"]
+__all__ = ["NOTHING_YET", "SCHEDULES_CAME", "STEPS", "Standing", "standing"]
 
-STEPS = ("0001",)
+STEPS = ("0001", "0002")
 """Every migration of this build, the oldest first. A test holds it to the files in `migrations/versions`."""
+
+SCHEDULES_CAME = "0002"
+"""The step that made the table of schedules."""
 
 _version = Table(VERSION_TABLE, MetaData(), Column("version_num", String))
 
@@ -32,6 +35,12 @@ class Standing:
     def behind(self) -> bool:
         """Whether a migration would help; otherwise it was made by a newer build."""
         return not self.fits and (self.there is None or self.there in STEPS)
+
+    def has(self, step: str) -> bool:
+        """Whether that step has been made there; a newer build has made all of them."""
+        if self.there is None:
+            return False
+        return self.there not in STEPS or STEPS.index(self.there) >= STEPS.index(step)
 
 
 NOTHING_YET = Standing(there=None, needed=STEPS[-1])

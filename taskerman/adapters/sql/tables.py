@@ -1,4 +1,5 @@
-"""The tables of the past. A change here needs a migration beside it: a test compares the two on both databases.
+"""The tables of the past, and of what people declare. A change here needs a migration beside it: a test compares the
+two on both databases.
 
 A task is known by its id and the time of its planning: long after a task was forgotten its id may be given again. A
 row of `assignment` is one *end*: a node that was redriven has several in the same task. Nothing refers to anything by
@@ -11,7 +12,7 @@ from sqlalchemy import JSON, Boolean, Column, Index, Integer, MetaData, Table
 
 from taskerman.adapters.sql.columns import UtcTime, Words
 
-__all__ = ["VERSION_TABLE", "assignment", "audit", "metadata", "refusal", "task"]
+__all__ = ["VERSION_TABLE", "assignment", "audit", "metadata", "refusal", "schedule", "task"]
 
 VERSION_TABLE = "taskerman_schema"
 """Where the migrations note how far they are."""
@@ -97,3 +98,20 @@ audit = Table(
     Index(None, "target", "at"),
 )
 """Who changed what, when and why."""
+
+schedule = Table(
+    "schedule",
+    metadata,
+    Column("name", Words, primary_key=True),
+    Column("definition", JSON, nullable=False),
+    Column("by", Words, nullable=False),
+    Column("why", Words, nullable=False),
+    Column("added_at", UtcTime, nullable=False),
+    Column("changed_at", UtcTime, nullable=False),
+    Column("removed_at", UtcTime, nullable=True),
+    Column("revision", Integer, nullable=False),
+    Index(None, "revision", unique=True),
+)
+"""A schedule that a person declared. `by`, `why`, `changed_at`: of its last change. `removed_at`: it is declared no
+more since then; the row stays, so that a removal is a change like any other. `revision`: rises with every change of any
+schedule, so that the highest one tells whether something changed."""
