@@ -23,7 +23,7 @@ _LISTS = {
     "slots": ("list", "release"),
     "scopes": ("list", "set"),
     "groups": ("list", "set"),
-    "history": ("list", "letters", "audit", "upgrade"),
+    "history": ("list", "letters", "audit", "commands", "upgrade"),
     "schedules": ("list", "show", "add", "edit", "pause", "resume", "remove", "trigger", "collect"),
 }
 """Verbs with verbs of their own that list when none of those follows."""

@@ -17,6 +17,7 @@ from taskerman.control.explaining import explain
 from taskerman.control.following import follow, follow_cancel
 from taskerman.control.grouping import check_order, list_groups, set_group
 from taskerman.control.history import outcome_named, past_audit, past_letters, past_tasks, point_in_time
+from taskerman.control.past_commands import past_commands
 from taskerman.control.places import list_slots, release, slots_of
 from taskerman.control.planning import check_wanted, foresee, time_to_come, wanted
 from taskerman.control.scheduling import (
@@ -64,6 +65,7 @@ __all__ = [
     "outcome_named",
     "overview",
     "past_audit",
+    "past_commands",
     "past_letters",
     "past_tasks",
     "pause_schedule",

@@ -260,6 +260,9 @@ CASES = (
     Bad("history letters --task ../x", 2, USAGE, ("'../x'",)),
     Bad("history letters --cluster web", 2, USAGE, ("'web'",)),
     Bad("history audit --limit many", 2, USAGE, ("--limit",)),
+    Bad("history commands --scope ../x", 2, USAGE, ("'../x'", "scope")),
+    Bad("history commands --host ../x", 2, USAGE, ("'../x'",)),
+    Bad("history commands --since soon", 2, USAGE, ("'soon'", "2h")),
     Bad("history upgrade now", 2, USAGE, ("now",)),
     # --- schedules
     Bad("schedules bogus", 2, USAGE, ("bogus",)),
@@ -411,7 +414,7 @@ SETS_A_NAME = ("scopes set", "groups set")
 """A name that is not there yet is no mistake there."""
 
 NEEDS_NO_ZOOKEEPER = {
-    *("history list", "history letters", "history audit", "history upgrade"),
+    *("history list", "history letters", "history audit", "history commands", "history upgrade"),
     *("validate", "schedules collect", "keys generate", "keys digest"),
     *("router", "agent", "janitor", "scheduler", "settings", "schema", "demo"),
     "diff",
