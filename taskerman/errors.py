@@ -32,6 +32,8 @@ __all__ = [
     "ClusterEmpty",
     "ClusterForeign",
     "ClusterMissing",
+    "CommandNotExecutable",
+    "CommandNotFound",
     "CoordinationUnavailable",
     "DiscoveryFailed",
     "DocumentError",
@@ -42,6 +44,7 @@ __all__ = [
     "DocumentVersionUnsupported",
     "Ec2Unavailable",
     "Fenced",
+    "GroupUnknown",
     "HistorySchema",
     "HistoryUnavailable",
     "InstallationRefused",
@@ -68,6 +71,7 @@ __all__ = [
     "TaskermanError",
     "TransientError",
     "UsageError",
+    "WaitRanOut",
 ]
 
 
@@ -176,6 +180,20 @@ class SchedulesInvalid(OperatorError):
         self.faults = faults
 
 
+class CommandNotFound(OperatorError):
+    """There is no such program; nothing was taken for it. The exit code is the one that shells give."""
+
+    code = "E-COMMAND"
+    exit_code = 127
+
+
+class CommandNotExecutable(OperatorError):
+    """The program is there and may not be executed; nothing was taken for it."""
+
+    code = "E-COMMAND"
+    exit_code = 126
+
+
 class ClusterEmpty(DocumentError):
     """Discovery answered, and the cluster has no running node."""
 
@@ -213,11 +231,24 @@ class ScheduleUnknown(NotFound):
     code = "E-SCHEDULE-UNKNOWN"
 
 
+class GroupUnknown(NotFound):
+    """No group of that name was ever set."""
+
+    code = "E-GROUP-UNKNOWN"
+
+
 class RefusedByState(OperatorError):
     """The thing is there, but its state forbids this; nothing was changed."""
 
     code = "E-STATE"
     exit_code = 4
+
+
+class WaitRanOut(RefusedByState):
+    """It could not begin within the time that it was given to wait; nothing was begun."""
+
+    code = "E-WAIT"
+    exit_code = 13
 
 
 class LockedByAnother(RefusedByState):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from functools import partial
@@ -46,6 +46,7 @@ if TYPE_CHECKING:  # what only some processes need is imported where it is opene
     from taskerman.adapters.schedules.collecting import Collected
     from taskerman.control import Desk
     from taskerman.control.history import HistoryUpgraded
+    from taskerman.exclusive import Kit as ExclusiveKit
     from taskerman.janitor import Janitor
     from taskerman.ports.schedules import ScheduleFiles, ScheduleStore
     from taskerman.router import Router
@@ -60,6 +61,7 @@ __all__ = [
     "identity_digest",
     "open_agent",
     "open_desk",
+    "open_exclusive",
     "open_history",
     "open_history_reader",
     "open_janitor",
@@ -219,6 +221,28 @@ def open_agent(
             pulse=told.pulse if told else None,
             isolation=detect(settings.cgroup, journal.now.uuid),
         )
+
+
+def open_exclusive(settings: Settings, say: Callable[[str], None], *, connect: Connect | None = None) -> ExclusiveKit:
+    """What a command under a slot needs on this host. Nothing is reached yet. Raises `UsageError`."""
+    from taskerman.exclusive import Kit as ExclusiveKit  # noqa: PLC0415
+    from taskerman.exclusive.host import this_host  # noqa: PLC0415
+    from taskerman.model.command import host_called  # noqa: PLC0415
+
+    name = settings.node_id or socket.gethostname()
+    host = host_called(name)
+    if not host:
+        raise UsageError(f"No host can be called {name!r}.", next_step="Set TASKERMAN_NODE_ID.")
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    return ExclusiveKit(
+        connect=make_connect(settings, connect, _A_PERSON_WAITS, node=settings.node_id),
+        clock=SystemClock(),
+        host=this_host(host, settings.boot_id_file),
+        by=settings.operator,
+        notes=(settings.state_dir, state / "taskerman"),
+        say=say,
+        path=os.environ.get("PATH", os.defpath),
+    )
 
 
 @contextmanager

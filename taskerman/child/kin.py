@@ -104,14 +104,14 @@ def descendants(root: int, table: Mapping[int, Process]) -> list[Process]:
     return found
 
 
-def carries_marker(process: Process, attempt: str) -> bool:
+def carries_marker(process: Process, attempt: str, marker: str = MARKER) -> bool:
     """Whether it was started with the marker of `attempt`. False for what we may not look into."""
     try:
         with open(f"/proc/{process.pid}/environ", "rb", buffering=0) as file:
             environment = file.read(1 << 21)
     except OSError:  # gone, a zombie, or another user's: in no case a process that this attempt could be blamed for
         return False
-    return f"{MARKER}={attempt}".encode() in environment.split(b"\0")
+    return f"{marker}={attempt}".encode() in environment.split(b"\0")
 
 
 def command_line(process: Process) -> str:

@@ -5,6 +5,7 @@ line that says what, which, and the next step; its exit code says who must act:
 
     0 done   1 a bug   2 usage or bad input   3 no such thing   4 refused by its state   5 cannot reach
     6 not permitted   130 interrupted
+    exclusive: the command's own; else also 13 the wait ran out   126 not executable   127 no such program
     submit --wait: 10 ended with dead letters   11 halted   12 cancelled or expired   13 the wait ran out
 """
 
@@ -21,7 +22,8 @@ INTERRUPTED = 130
 _LISTS = {
     "slots": ("list", "release"),
     "scopes": ("list", "set"),
-    "history": ("list", "letters", "audit", "upgrade"),
+    "groups": ("list", "set"),
+    "history": ("list", "letters", "audit", "commands", "upgrade"),
     "schedules": ("list", "show", "add", "edit", "pause", "resume", "remove", "trigger", "collect"),
 }
 """Verbs with verbs of their own that list when none of those follows."""
@@ -51,7 +53,8 @@ def invoke(argv: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        return _settle(error, as_json="--json" in argv)
+        own = argv[: argv.index("--")] if "--" in argv else argv  # what follows are another command's words
+        return _settle(error, as_json="--json" in own)
 
 
 def _spelled_out(argv: Sequence[str]) -> list[str]:

@@ -19,7 +19,7 @@ __all__ = ["history"]
 
 history = typer.Typer(
     rich_markup_mode=None,
-    help="What was put away: ended tasks, dead letters, the audit. taskerman history [OPTIONS] lists tasks.",
+    help="What was put away: ended tasks, dead letters, commands, the audit. taskerman history [OPTIONS] lists tasks.",
 )
 
 Since = Annotated[
@@ -90,6 +90,24 @@ def _audit(
     with _reader() as reader:
         found = control.past_audit(reader, AuditQuery(target, verb, by, _since(since), limit))
         print_values(found, as_json, past_views.audit(found))
+
+
+@history.command("commands")
+def _commands(
+    scope: Annotated[str | None, typer.Option(help="In this scope.")] = None,
+    host: Annotated[str | None, typer.Option(help="On this host.")] = None,
+    since: Since = None,
+    limit: Limit = 50,
+    as_json: Json = False,
+) -> None:
+    """Commands that ran under a slot (`exclusive`), the newest first. As JSON with the end of their output."""
+    from taskerman import control  # noqa: PLC0415
+    from taskerman.cli import past_views  # noqa: PLC0415
+    from taskerman.ports.history import CommandQuery  # noqa: PLC0415
+
+    with _reader() as reader:
+        found = control.past_commands(reader, CommandQuery(scope, host, _since(since), limit))
+        print_values(found, as_json, past_views.commands(found))
 
 
 @history.command("upgrade")

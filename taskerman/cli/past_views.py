@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from taskerman.cli.printing import Block, Table, one_line
+from taskerman.cli.printing import Block, Table, ago, one_line
 from taskerman.cli.views import counts
 from taskerman.control.history import AuditLine, PastEndLine, PastTaskLine
+from taskerman.control.past_commands import PastCommandLine
 from taskerman.control.values import LetterLine
 from taskerman.model.task import TaskState
 
-__all__ = ["audit", "letters", "tasks"]
+__all__ = ["audit", "commands", "letters", "tasks"]
 
 
 def tasks(values: Sequence[PastTaskLine], *, with_ends: bool, whole: bool) -> list[Block]:
@@ -71,6 +72,29 @@ def audit(values: Sequence[AuditLine]) -> list[Block]:
         Table(
             ("AT", "BY", "VERB", "TARGET", "WHY"),
             tuple((_at(one.at), one.by, one.verb, one.target, one_line(one.why)) for one in values),
+        )
+    ]
+
+
+def commands(values: Sequence[PastCommandLine]) -> list[Block]:
+    """What ran where, and how it ended."""
+    if not values:
+        return ["No command in the history is like that."]
+    return [
+        Table(
+            ("ENDED", "SCOPE", "HOST", "EXIT", "TOOK", "COMMAND", "WHY"),
+            tuple(
+                (
+                    _at(one.ended_at),
+                    one.scope,
+                    one.host,
+                    one.how.value if one.exit is None else str(one.exit),
+                    ago(one.began, one.ended_at),
+                    one_line(" ".join(one.argv)),
+                    one_line(one.why),
+                )
+                for one in values
+            ),
         )
     ]
 

@@ -294,7 +294,10 @@ def scopes(values: Sequence[ScopeStatus], now: datetime) -> list[Block]:
     blocks: list[Block] = []
     for value in values:
         waiting = f"; waiting: {_many(len(value.waiting), 'lane')}" if value.waiting else ""
-        blocks.append(f"{value.name}: {len(value.taken)} of {value.capacity} places are taken{waiting}")
+        if value.capacity is None:
+            blocks.append(f"{value.name}: nobody declared it; {_many(len(value.taken), 'command')} in it")
+        else:
+            blocks.append(f"{value.name}: {len(value.taken)} of {value.capacity} places are taken{waiting}")
         if value.taken:
             blocks.append(_places(value.taken, now))
         if value.waiting:
@@ -408,9 +411,9 @@ def _places(values: Sequence[HeldPlace], now: datetime) -> Table:
                 place.node,
                 str(place.cap or "-"),
                 place.state.value,
-                place.task_id,
+                place.task_id or "-",
                 ago(place.since, now),
-                one_line(place.why),
+                one_line(place.why if place.command is None else f"command: {place.command}"),
             )
             for place in values
         ),

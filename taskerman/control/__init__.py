@@ -15,7 +15,9 @@ from taskerman.control.desk import Desk, check_why
 from taskerman.control.doctor import examine, initialise
 from taskerman.control.explaining import explain
 from taskerman.control.following import follow, follow_cancel
+from taskerman.control.grouping import check_order, list_groups, set_group
 from taskerman.control.history import outcome_named, past_audit, past_letters, past_tasks, point_in_time
+from taskerman.control.past_commands import past_commands
 from taskerman.control.places import list_slots, release, slots_of
 from taskerman.control.planning import check_wanted, foresee, time_to_come, wanted
 from taskerman.control.scheduling import (
@@ -40,6 +42,7 @@ __all__ = [
     "add_schedule",
     "approve",
     "cancel",
+    "check_order",
     "check_wanted",
     "check_why",
     "compare",
@@ -54,6 +57,7 @@ __all__ = [
     "hold",
     "in_force",
     "initialise",
+    "list_groups",
     "list_letters",
     "list_schedules",
     "list_scopes",
@@ -61,6 +65,7 @@ __all__ = [
     "outcome_named",
     "overview",
     "past_audit",
+    "past_commands",
     "past_letters",
     "past_tasks",
     "pause_schedule",
@@ -73,6 +78,7 @@ __all__ = [
     "reset_breaker",
     "resume",
     "resume_schedule",
+    "set_group",
     "set_scope",
     "show_breakers",
     "show_letter",

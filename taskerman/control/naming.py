@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 
 from taskerman.errors import UsageError
-from taskerman.model.ids import ID, ClusterName, NodeId, TaskId
+from taskerman.model.command import GroupName
+from taskerman.model.ids import ID, ClusterName, NodeId, ScopeName, TaskId
 from taskerman.model.schedule import LONGEST_SCHEDULE_NAME, ScheduleName, firing_of
 
-__all__ = ["check_cluster", "check_node", "check_schedule", "check_task"]
+__all__ = ["check_cluster", "check_group", "check_node", "check_schedule", "check_scope_name", "check_task"]
 
 
 def check_task(text: str) -> TaskId:
@@ -49,6 +50,25 @@ def check_cluster(text: str) -> ClusterName:
         return text
     raise UsageError(
         f"{_shown(text)} cannot be the name of a cluster.", next_step="Write <kind>:<name>, such as redis:sessions."
+    )
+
+
+def check_scope_name(text: str) -> ScopeName:
+    """`text`, which can be the name of a named scope. Raises `UsageError`."""
+    if re.fullmatch(ID, text):
+        return text
+    raise UsageError(
+        f"{_shown(text)} cannot be the name of a scope.",
+        next_step="Use letters, digits, _ and -, at most 63; a name with a colon is a cluster's.",
+    )
+
+
+def check_group(text: str) -> GroupName:
+    """`text`, which can be the name of a group of hosts. Raises `UsageError`."""
+    if re.fullmatch(ID, text):
+        return text
+    raise UsageError(
+        f"{_shown(text)} cannot be the name of a group.", next_step="Use letters, digits, _ and -, at most 63."
     )
 
 

@@ -10,6 +10,7 @@ from taskerman.control.values import HeldPlace, ReleaseDone
 from taskerman.coordination import overview as reading
 from taskerman.coordination.overview import HeldSlot
 from taskerman.errors import NotFound
+from taskerman.model.command import CommandNote
 from taskerman.model.ids import ClusterName, NodeId
 from taskerman.model.slot import SlotState
 
@@ -45,7 +46,8 @@ def release(desk: Desk, node: NodeId, why: str, *, is_off: bool = False) -> Rele
 
     An acting node is asked: its agent aborts the attempt, and its check decides whether the slot is freed. A kept slot
     of an idle node is freed at once, on the caller's word that the node is well. `is_off`: the caller's word that the
-    machine is off: its slots are freed at once and its attempt counts as lost; wrong, it breaks the limit.
+    machine is off: its slots are freed at once and its attempt counts as lost; wrong, it breaks the limit. `node` may
+    be the holder of a command's slot: that one is freed by such a word only.
     Raises `NotFound`, `RefusedByState` (nothing to release).
     """
     check_why(why)
@@ -58,6 +60,18 @@ def release(desk: Desk, node: NodeId, why: str, *, is_off: bool = False) -> Rele
 
 def place_of(held: HeldSlot) -> HeldPlace:
     """The slot as it is shown."""
+    if isinstance(held.note, CommandNote):
+        return HeldPlace(
+            scope=held.scope,
+            node=held.slot.node,
+            cap=held.slot.cap,
+            state=held.slot.state,
+            task_id=None,
+            attempt=None,
+            since=held.note.at,
+            why="",
+            command=held.note.command,
+        )
     return HeldPlace(
         scope=held.scope,
         node=held.slot.node,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from taskerman.control.desk import Desk, check_why
+from taskerman.control.naming import check_scope_name
 from taskerman.control.places import list_slots
 from taskerman.control.values import ScopeDeclared, ScopeStatus, WaitingLane
 from taskerman.coordination import overview as reading
 from taskerman.errors import UsageError
-from taskerman.model.ids import ID, ScopeName
+from taskerman.model.ids import ScopeName
 
 __all__ = ["list_scopes", "set_scope"]
 
@@ -18,7 +18,7 @@ _MOST = 10_000
 
 
 def list_scopes(desk: Desk) -> Sequence[ScopeStatus]:
-    """Every scope that was declared, by name."""
+    """Every scope that was declared, and every other one in which a command is, by name."""
     return tuple(
         ScopeStatus(
             name=seen.name,
@@ -42,11 +42,7 @@ def set_scope(desk: Desk, name: ScopeName, capacity: int, why: str) -> ScopeDecl
     `UsageError`.
     """
     check_why(why)
-    if not re.fullmatch(ID, name):
-        raise UsageError(
-            f"{name[:80]!r} cannot be the name of a scope.",
-            next_step="Use letters, digits, _ and -, at most 63; a name with a colon is a cluster's.",
-        )
+    check_scope_name(name)
     if not 0 <= capacity <= _MOST:
         raise UsageError(f"{capacity} is not a capacity.", next_step=f"Give a count of nodes, 0 to {_MOST:,}.")
     before = desk.moves().set_capacity(name, capacity, why)

@@ -155,10 +155,10 @@ def _covered(desk: Desk, on: str) -> Sequence[HeldPlace]:
     if kind != "owner":
         return acting_in(desk, name or None)
     owners: dict[TaskId, str] = {}
-    places = acting_in(desk)
-    for task in {place.task_id for place in places}:
+    places = [place for place in acting_in(desk) if place.task_id is not None]  # a command is of no owner
+    for task in {place.task_id for place in places if place.task_id is not None}:
         try:
             owners[task] = desk.moves().plan(task).task.owner
         except TaskUnknown:
             owners[task] = name  # nobody can say whose it is: named rather than left out
-    return [place for place in places if owners[place.task_id] == name]
+    return [place for place in places if place.task_id is not None and owners[place.task_id] == name]

@@ -211,17 +211,19 @@ class Overview(Noun):
 
 
 class HeldPlace(Noun):
-    """A slot that is held, and by what. A kept one (`unsafe`, `lost`) stops its whole cluster. `cap` None: of a named
-    scope, where only the declared capacity binds."""
+    """A slot that is held, and by what. A kept one (`unsafe`, `lost`) stops its whole cluster. `cap` None: of a task in
+    a named scope, where the declared capacity binds it. `command`: what runs there under a slot; then there is neither
+    a task nor an attempt, and `node` is the holder's id."""
 
     scope: str
     node: NodeId
     cap: int | None
     state: SlotState
-    task_id: TaskId
-    attempt: AttemptId
+    task_id: TaskId | None
+    attempt: AttemptId | None
     since: Timestamp
     why: str
+    command: str | None = None
 
 
 class WaitingLane(Noun):
@@ -234,10 +236,11 @@ class WaitingLane(Noun):
 
 
 class ScopeStatus(Noun):
-    """A named scope: how many may be in it, who is, and who waits, first come first."""
+    """A named scope: how many may be in it, who is, and who waits, first come first. `capacity` None: nobody declared
+    it, and commands are in it by what they promised one another."""
 
     name: ScopeName
-    capacity: int
+    capacity: int | None
     taken: tuple[HeldPlace, ...]
     waiting: tuple[WaitingLane, ...]
 

@@ -31,6 +31,9 @@ class HoldVerbs(Verbs):
             layout.WAITS,
             layout.STRANGERS,
             layout.DOCTOR,
+            layout.COMMANDS,
+            layout.COMMAND_WAITS,
+            layout.GROUPS,
         )
         hold = Hold(id="new-installation", on="*", why=why, by=self._by, at=self._clock())
         fresh = Control(installation=str(uuid.uuid4()), holds=(hold,))

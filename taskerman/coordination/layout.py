@@ -19,8 +19,11 @@ from taskerman.ports.tree import Record
 __all__ = [
     "AUDIT",
     "CLUSTERS",
+    "COMMANDS",
+    "COMMAND_WAITS",
     "CONTROL",
     "DOCTOR",
+    "GROUPS",
     "JANITOR",
     "LEADERS",
     "NODES",
@@ -37,6 +40,8 @@ __all__ = [
     "clock_off",
     "cluster",
     "cluster_paths",
+    "command",
+    "command_waits",
     "control",
     "decode",
     "end",
@@ -45,6 +50,7 @@ __all__ = [
     "entry_name",
     "entry_node",
     "entry_time",
+    "group",
     "leader",
     "line",
     "lines",
@@ -80,6 +86,9 @@ STRANGERS = "/strangers"
 RIGHTS = "/rights"
 DOCTOR = "/doctor"
 SCHEDULES = "/schedules"
+COMMANDS = "/commands"
+COMMAND_WAITS = "/commandwaits"
+GROUPS = "/groups"
 
 RESTORED = "restored"
 """The id of the stop that a node puts which knows a later state. It is shown among the holds; it is not lifted so."""
@@ -122,6 +131,21 @@ def slot(scope_name: str, held: Slot) -> str:
 def waits(scope_name: str) -> str:
     """The queue of a named scope; its children sort in the order in which lanes go there."""
     return f"{WAITS}/{scope_name}"
+
+
+def command(holder: NodeId) -> str:
+    """The record of a command that runs, or ran, under a slot."""
+    return f"{COMMANDS}/{holder}"
+
+
+def command_waits(scope_name: str) -> str:
+    """The queue of the commands that wait for a named scope; its children sort in the order in which they go."""
+    return f"{COMMAND_WAITS}/{scope_name}"
+
+
+def group(name: str) -> str:
+    """The hosts on which a group's commands may run."""
+    return f"{GROUPS}/{name}"
 
 
 def slots(names: tuple[str, ...]) -> tuple[Slot, ...]:

@@ -20,6 +20,7 @@ from taskerman.errors import TaskUnknown
 from taskerman.model.assignment import Progress
 from taskerman.model.attempt import NodeRecord
 from taskerman.model.breaker import ClusterRecord
+from taskerman.model.command import CommandNote
 from taskerman.model.hold import Control
 from taskerman.model.ids import ClusterName, NodeId, ScopeName, TaskId, is_cluster
 from taskerman.model.outcome import DeadLetterState, End
@@ -70,11 +71,11 @@ class SeenTask:
 
 @dataclass(frozen=True, slots=True)
 class HeldSlot:
-    """A slot and what its taker wrote on it."""
+    """A slot and what its taker wrote on it: a node for its attempt, a host for its command."""
 
     scope: str
     slot: Slot
-    note: SlotNote
+    note: SlotNote | CommandNote
 
 
 def installation(tree: Tree) -> Control:
@@ -154,10 +155,15 @@ def slots(tree: Tree, scope: str | None = None) -> Sequence[HeldSlot]:
     ]
     notes = get_each(tree, [layout.slot(name, slot) for name, slot in held])
     return [
-        HeldSlot(name, slot, layout.decode(SlotNote, note, layout.slot(name, slot)))
+        HeldSlot(name, slot, _note(name, slot, note))
         for (name, slot), note in zip(held, notes, strict=True)
         if note is not None  # freed since the names were read
     ]
+
+
+def _note(scope: str, slot: Slot, note: Record) -> SlotNote | CommandNote:
+    path = layout.slot(scope, slot)
+    return layout.decode(CommandNote, note, path) if slot.of_command(scope) else layout.decode(SlotNote, note, path)
 
 
 def is_known(tree: Tree, cluster: ClusterName) -> bool:
@@ -167,21 +173,21 @@ def is_known(tree: Tree, cluster: ClusterName) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class SeenScope:
-    """A named scope and its queue, first come first."""
+    """A named scope and its queue, first come first. `capacity` None: undeclared, and commands are in it."""
 
     name: ScopeName
-    capacity: int
+    capacity: int | None
     places: tuple[ScopePlace, ...]
 
 
 def named_scopes(tree: Tree) -> Sequence[SeenScope]:
-    """Every named scope that was declared."""
+    """Every named scope that was declared, and the others in which commands are."""
     names = [name for name in _names(tree, layout.SCOPES) if not is_cluster(name)]
     found = read_scopes(tree, names, Known())
     return [
-        SeenScope(name, found[name].seen.capacity or 0, tuple(found[name].places.values()))
+        SeenScope(name, found[name].seen.capacity, tuple(found[name].places.values()))
         for name in names
-        if found[name].seen.capacity is not None
+        if found[name].seen.capacity is not None or found[name].seen.slots
     ]
 
 

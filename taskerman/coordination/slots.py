@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from taskerman.coordination import layout
 from taskerman.coordination.breakers import without_probe
+from taskerman.coordination.commands import KnownCommand, command_slot, end_ops
 from taskerman.coordination.snapshot import as_names
 from taskerman.coordination.verbs import Verbs
 from taskerman.errors import NodeActing, RefusedByState
 from taskerman.model.attempt import Attempt, NodeRecord
+from taskerman.model.command import CommandEnd, CommandHow, CommandRecord
 from taskerman.model.ids import AttemptId, NodeId, TaskId
 from taskerman.model.outcome import DeadLetterState, End, Outcome
 from taskerman.model.task import FailureMark, TaskState
@@ -40,6 +42,12 @@ class SlotVerbs(Verbs):
         """
 
         def build() -> tuple[list[Op], Released]:
+            if self._command(node) is not None:
+                raise RefusedByState(
+                    f"{node} is a command, not a node: its slot goes when it has ended.",
+                    next_step="Stop it on its host. If that is off: `taskerman slots release "
+                    f'{node} --node-is-off --why "..."`.',
+                )
             record, version = self._node(node)
             if record.attempt is not None:
                 after = record.model_copy(update={"revoke": record.attempt.id})
@@ -58,10 +66,14 @@ class SlotVerbs(Verbs):
     def node_is_off(self, node: NodeId, why: str) -> Released:
         """A person's word that the machine is off: its slots are freed at once, its attempt ends lost.
 
-        An agent that lives after all is fenced by the next epoch. Raises `NotFound`, `RefusedByState`.
+        An agent that lives after all is fenced by the next epoch. `node` may be the holder of a command: its slot is
+        freed, and a command that runs after all is stopped by nobody. Raises `NotFound`, `RefusedByState`.
         """
 
         def build() -> tuple[list[Op], Released]:
+            command = self._command(node)
+            if command is not None:
+                return self._release_command(command, why)
             record, version = self._node(node)
             slots = self._slots_of(node)
             attempt = record.attempt
@@ -74,6 +86,22 @@ class SlotVerbs(Verbs):
             return ops, Released(node, None, tuple(slots), ended=attempt.task if attempt else None)
 
         return self._commit(build, "release --node-is-off", node, why)
+
+    def _command(self, holder: NodeId) -> KnownCommand | None:
+        found = self._tree.get(layout.command(holder))
+        if found is None:
+            return None
+        return KnownCommand(layout.decode(CommandRecord, found, layout.command(holder)), found.stat.version)
+
+    def _release_command(self, command: KnownCommand, why: str) -> tuple[list[Op], Released]:
+        holder = command.record.holder
+        if command.record.end is not None:
+            raise RefusedByState(
+                f"The command of {holder} has ended and holds no slot.", next_step="`taskerman slots` lists who does."
+            )
+        said = f"{self._by} said that its machine is off: {why}"
+        end = CommandEnd(at=self._clock(), how=CommandHow.RELEASED, why=said)
+        return end_ops(command, end), Released(holder, None, (command_slot(command.record),))
 
     def _lose(self, attempt: Attempt, node: NodeId, why: str) -> list[Op]:
         task = attempt.task

@@ -20,7 +20,7 @@ from taskerman.janitor.putting_away import PuttingAway
 from taskerman.janitor.reclaiming import EndingTheGone, Reclaiming
 from taskerman.janitor.ringing_again import RingingAgain
 from taskerman.janitor.settling import Settling
-from taskerman.janitor.sweeping_up import DeletingQueues, SweepingAudit, SweepingRefused
+from taskerman.janitor.sweeping_up import DeletingQueues, SweepingAudit, SweepingCommands, SweepingRefused
 from taskerman.janitor.watching import WatchingSlots
 from taskerman.stopping import StopSign
 
@@ -52,6 +52,7 @@ class Janitor:
             PuttingAway(kit),
             SweepingAudit(kit),
             SweepingRefused(kit),
+            SweepingCommands(kit),
             DeletingQueues(kit),
             *([Counting(kit)] if kit.counts else []),
         )

@@ -17,6 +17,7 @@ from taskerman.coordination.router_moves import RouterMoves
 from taskerman.janitor.kit import Kit, Turn
 from taskerman.model.ids import NodeId, TaskId
 from taskerman.model.plan import Plan
+from taskerman.model.slot import SlotNote
 from taskerman.policy.reclaiming import Proof, prove
 
 __all__ = ["EndingTheGone", "Reclaiming"]
@@ -59,7 +60,8 @@ class Reclaiming:
             add(plan, RouterMoves(kit.tree).unended(plan))
         holders: dict[TaskId, set[NodeId]] = defaultdict(set)
         for held in slots(kit.tree):
-            holders[held.note.task].add(held.slot.node)
+            if isinstance(held.note, SlotNote):  # of a command nobody is terminated: its host is no node
+                holders[held.note.task].add(held.slot.node)
 
         def add_holders(task: TaskId) -> None:
             plan = read_plan(kit.tree, task)

@@ -1,4 +1,4 @@
-"""The chores that delete what nobody needs where it is: audit entries, refused documents, the queues of gone nodes.
+"""The chores that delete what nobody needs where it is: audit entries, refused documents, commands, queues.
 
 What is worth knowing for years goes to the history first, and what the history did not say yes to is not deleted.
 """
@@ -12,11 +12,12 @@ from taskerman.coordination.reading import BATCH, get_each
 from taskerman.janitor.kit import Kit, Turn
 from taskerman.model.attempt import NodeRecord
 from taskerman.model.audit import AuditEntry
+from taskerman.model.command import CommandRecord
 from taskerman.model.ids import NodeId
 from taskerman.model.plan import Refusal
 from taskerman.ports.tree import Delete, Record
 
-__all__ = ["DeletingQueues", "SweepingAudit", "SweepingRefused"]
+__all__ = ["DeletingQueues", "SweepingAudit", "SweepingCommands", "SweepingRefused"]
 
 _QUEUES_EVERY_S = 3600.0
 _QUEUES_TRIED = timedelta(days=7)
@@ -92,6 +93,45 @@ class SweepingRefused:
                 kit.tree.commit([Delete(path, record.stat.version)])  # refused: it was replaced; it is looked at again
 
 
+class SweepingCommands:
+    """Commands that have ended under a slot: to the history at once; deleted some time later.
+
+    A host whose end was recorded without an answer looks for the record to know it: so that stays for a while. One
+    without an end is never touched: its slot is held.
+    """
+
+    name = "sweep commands"
+
+    def __init__(self, kit: Kit) -> None:
+        """As handed."""
+        self._kit = kit
+        self.every_s = kit.upkeep.put_away_every_s
+        self._recorded: set[str] = set()
+
+    def do(self, turn: Turn) -> None:
+        """See `Chore.do`. Raises `HistoryUnavailable`."""
+        kit = self._kit
+        listing = kit.tree.children(layout.COMMANDS)
+        if kit.history is None or listing is None:
+            return
+        paths = [layout.command(name) for name in listing.names]
+        self._recorded &= set(paths)
+        before = turn.tree_time - timedelta(seconds=kit.upkeep.ended_kept_s)
+        for start in range(0, len(paths), BATCH):
+            ended = [
+                (path, record, one)
+                for path, record in _there(kit, paths[start : start + BATCH])
+                if (one := layout.decode(CommandRecord, record, path)).end is not None
+            ]
+            fresh = [(path, one) for path, _, one in ended if path not in self._recorded]
+            if fresh:
+                kit.history.record_commands([one for _, one in fresh])
+                self._recorded |= {path for path, _ in fresh}
+            old = [Delete(path, record.stat.version) for path, record, _ in ended if _changed(record) < before]
+            if old:
+                kit.tree.commit(old)
+
+
 class DeletingQueues:
     """The queues of nodes that were declared gone, some time after that."""
 
@@ -128,6 +168,10 @@ class DeletingQueues:
 def _there(kit: Kit, paths: list[str]) -> list[tuple[str, Record]]:
     """The records that are there, with their paths."""
     return [(path, record) for path, record in zip(paths, get_each(kit.tree, paths), strict=True) if record is not None]
+
+
+def _changed(record: Record) -> datetime:
+    return datetime.fromtimestamp(record.stat.changed_ms / 1000, UTC)
 
 
 def _created(record: Record) -> datetime:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from taskerman.errors import Bug
 from taskerman.model.base import Noun, Timestamp
-from taskerman.model.ids import AttemptId, NodeId, TaskId
+from taskerman.model.ids import AttemptId, NodeId, TaskId, is_cluster
 
 __all__ = ["ScopeRecord", "Slot", "SlotNote", "SlotState"]
 
@@ -28,8 +28,9 @@ class SlotState(StrEnum):
 
 
 class Slot(Noun):
-    """`<node>~<cap>~<state>[~<task>]` below a scope. `cap`: the concurrency that its task promised; None in a named
-    scope, where only the declared capacity binds. `exclusive`: its task, if that admits no other task beside it."""
+    """`<node>~<cap>~<state>[~<task>]` below a scope. `cap`: the concurrency that its task promised; None of a task in a
+    named scope, where the declared capacity binds it. A command's slot, which is in a named scope, has its promise
+    there, and the holder's id for its node. `exclusive`: its task, if that admits no other task beside it."""
 
     node: NodeId
     cap: int | None = Field(ge=1)
@@ -41,6 +42,10 @@ class Slot(Noun):
         """Its name in the scope."""
         alone = "" if self.exclusive is None else f"~{self.exclusive}"
         return f"{self.node}~{self.cap or '-'}~{self.state.value}{alone}"
+
+    def of_command(self, scope: str) -> bool:
+        """Whether it is a command's: in a named scope only those have a cap."""
+        return self.cap is not None and not is_cluster(scope)
 
     @classmethod
     def parse(cls, name: str) -> Slot:

@@ -227,7 +227,8 @@ def room(s: Snapshot) -> Waiting | None:
 def _named(s: Snapshot) -> Waiting | None:
     for scope in s.scopes:
         if not scope.has_room(s.node):
-            taken = f"{len(scope.slots)} of {scope.capacity} places in scope {scope.name} are taken"
+            most = min([scope.capacity or 0, *scope.promises()])
+            taken = f"{len(scope.slots)} of {most} places in scope {scope.name} are taken"
             names = _some({slot.node for slot in scope.slots})
             shut = f"The capacity of scope {scope.name} is 0: nothing starts in it."
             return Waiting(Reason.SCOPE_FULL, f"{taken} ({names})." if names else shut)

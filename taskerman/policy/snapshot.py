@@ -128,9 +128,14 @@ class ScopeSeen:
     slots: tuple[Slot, ...] = ()
     waiting: tuple[tuple[TaskId, str], ...] = ()
 
+    def promises(self) -> tuple[int, ...]:
+        """What the commands there promised. They bind tasks, too."""
+        return tuple(slot.cap for slot in self.slots if slot.cap is not None)
+
     def has_room(self, node: NodeId) -> bool:
         """Whether `node` finds a place; one that keeps a slot there takes no other."""
-        return any(slot.node == node for slot in self.slots) or len(self.slots) < (self.capacity or 0)
+        most = min([self.capacity or 0, *self.promises()])
+        return any(slot.node == node for slot in self.slots) or len(self.slots) < most
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,13 @@ from datetime import datetime
 from typing import Protocol
 
 from taskerman.model.audit import AuditEntry
+from taskerman.model.command import CommandRecord
 from taskerman.model.history import PastTask, TaskHistory
-from taskerman.model.ids import ClusterName, NodeId, Owner, TaskId
+from taskerman.model.ids import ClusterName, NodeId, Owner, ScopeName, TaskId
 from taskerman.model.outcome import Outcome
 from taskerman.model.plan import Refusal
 
-__all__ = ["AuditQuery", "History", "HistoryReader", "RefusalQuery", "TaskQuery"]
+__all__ = ["AuditQuery", "CommandQuery", "History", "HistoryReader", "RefusalQuery", "TaskQuery"]
 
 
 class History(Protocol):
@@ -45,6 +46,10 @@ class History(Protocol):
 
         A dead letter never goes back to an earlier state here either.
         """
+        ...
+
+    def record_commands(self, commands: Sequence[CommandRecord]) -> None:
+        """Keep commands that have ended under a slot: each once, by its holder. All of them, or an error."""
         ...
 
 
@@ -92,6 +97,16 @@ class RefusalQuery:
     most: int = 50
 
 
+@dataclass(frozen=True, slots=True)
+class CommandQuery:
+    """Which commands are wanted. `since`: they ended then or later."""
+
+    scope: ScopeName | None = None
+    host: NodeId | None = None
+    since: datetime | None = None
+    most: int = 50
+
+
 class HistoryReader(Protocol):
     """Answers about the past, the newest first. Changes nothing, and makes nothing.
 
@@ -109,4 +124,8 @@ class HistoryReader(Protocol):
 
     def refused_documents(self, query: RefusalQuery) -> Sequence[Refusal]:
         """Documents that were not accepted."""
+        ...
+
+    def ended_commands(self, query: CommandQuery) -> Sequence[CommandRecord]:
+        """Commands that ran under a slot."""
         ...

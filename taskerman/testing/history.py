@@ -9,11 +9,12 @@ from typing import TypeVar
 
 from taskerman.errors import HistoryUnavailable
 from taskerman.model.audit import AuditEntry
+from taskerman.model.command import CommandRecord
 from taskerman.model.history import PastAssignment, PastEnd, PastTask, TaskHistory, further_letter
 from taskerman.model.ids import AttemptId, NodeId, TaskId
 from taskerman.model.outcome import DeadLetterState, Outcome
 from taskerman.model.plan import Refusal
-from taskerman.ports.history import AuditQuery, RefusalQuery, TaskQuery
+from taskerman.ports.history import AuditQuery, CommandQuery, RefusalQuery, TaskQuery
 
 __all__ = ["MemoryHistory"]
 
@@ -21,8 +22,8 @@ T = TypeVar("T")
 
 
 class MemoryHistory:
-    """The `History` and the `HistoryReader` of a test. What it keeps may be looked at in `tasks`, `ends`, `audit` and
-    `refusals`."""
+    """The `History` and the `HistoryReader` of a test. What it keeps may be looked at in `tasks`, `ends`, `audit`,
+    `refusals` and `commands`."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -35,6 +36,7 @@ class MemoryHistory:
         """Every end that ever was."""
         self.audit: dict[str, AuditEntry] = {}
         self.refusals: dict[tuple[str, datetime], Refusal] = {}
+        self.commands: dict[NodeId, CommandRecord] = {}
 
     def fail(self, why: str = "the database does not answer") -> None:
         """Every call from now on raises `HistoryUnavailable` and keeps nothing, until `recover`."""
@@ -74,6 +76,13 @@ class MemoryHistory:
                 settled = further_letter(DeadLetterState(there), DeadLetterState(refusal.dead_letter))
                 self.refusals[key] = refusal.model_copy(update={"dead_letter": settled.value})
 
+    def record_commands(self, commands: Sequence[CommandRecord]) -> None:
+        """See `History.record_commands`."""
+        with self._lock:
+            self._answer(f"record {len(commands)} commands")
+            for command in commands:
+                self.commands.setdefault(command.holder, command)
+
     def ended_tasks(self, query: TaskQuery) -> Sequence[PastTask]:
         """See `HistoryReader.ended_tasks`."""
         with self._lock:
@@ -108,6 +117,20 @@ class MemoryHistory:
                     for one in self.refusals.values()
                     if query.task in (None, one.task_id) and query.cluster in (None, one.cluster_name)
                     if query.since is None or one.at >= query.since
+                ],
+                query.most,
+            )
+
+    def ended_commands(self, query: CommandQuery) -> Sequence[CommandRecord]:
+        """See `HistoryReader.ended_commands`."""
+        with self._lock:
+            self._answer("read the history")
+            return _newest(
+                [
+                    (one.end.at, one.holder, one)
+                    for one in self.commands.values()
+                    if one.end is not None and (query.since is None or one.end.at >= query.since)
+                    if query.scope in (None, one.scope) and query.host in (None, one.host)
                 ],
                 query.most,
             )

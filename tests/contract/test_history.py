@@ -14,15 +14,18 @@ from typing import Literal
 import pytest
 
 from taskerman.adapters.sql import SqlHistory, SqlHistoryReader
+from taskerman.coordination.commands import Wish
 from taskerman.errors import HistoryUnavailable
 from taskerman.model.audit import AuditEntry
+from taskerman.model.command import CommandEnd, CommandHow, CommandRecord
 from taskerman.model.history import PastAssignment, PastTask, TaskHistory
 from taskerman.model.outcome import DeadLetterState, End, Outcome
 from taskerman.model.plan import Plan, Refusal
 from taskerman.model.task import TaskControl, TaskState
-from taskerman.ports.history import AuditQuery, History, HistoryReader, RefusalQuery, TaskQuery
+from taskerman.ports.history import AuditQuery, CommandQuery, History, HistoryReader, RefusalQuery, TaskQuery
 from taskerman.testing.clock import ManualClock
 from taskerman.testing.history import MemoryHistory
+from tests.support.commands import record_of
 from tests.support.postgresql import PostgresqlServer
 from tests.support.protocol_tasks import TaskShape, plan_of
 
@@ -243,6 +246,45 @@ def test_the_same_document_refused_twice_is_two_refusals_and_each_is_kept_once(w
     world.history.record_refusals([first.model_copy(update={"dead_letter": "sent"}), second])
     world.history.record_refusals([first])
     assert list(world.refusals()) == [second, first.model_copy(update={"dead_letter": "sent"})]
+
+
+def command(holder: str = "web-1-x22222222", scope: str = "backup", at: datetime = NOW) -> CommandRecord:
+    one = record_of(Wish(holder, holder.rpartition("-x")[0], scope, 2, "nightly"))
+    end = CommandEnd(
+        at=at, how=CommandHow.ENDED, exit=-1 % 256, max_rss_bytes=2**40, tail="ü\nlast", why="it was asked"
+    )
+    return one.model_copy(update={"end": end, "argv": ("sh", "-c", "é \ufffd 'x'")})
+
+
+def test_a_command_is_kept_once_as_it_ended_first(world: World) -> None:
+    world.history.record_commands([command(), command("web-2-x22222222")])
+    world.another().record_commands([command(at=NOW + HOUR), command("web-3-x22222222")])
+    found = world.reader.ended_commands(CommandQuery())
+    assert found == [command(), command("web-2-x22222222"), command("web-3-x22222222")]
+    lost = record_of(Wish("web-4-x22222222", "web-4", "backup", 1)).model_copy(
+        update={"end": CommandEnd(at=NOW, how=CommandHow.LOST)}
+    )
+    world.history.record_commands([lost])
+    assert world.reader.ended_commands(CommandQuery(host="web-4")) == [lost]
+
+
+def test_commands_are_found_by_where_and_when_the_newest_first(world: World) -> None:
+    world.history.record_commands(
+        [
+            command("a-x22222222"),
+            command("a-x33333333", "wire", NOW + HOUR),
+            command("b-x22222222", at=NOW + 2 * HOUR),
+        ]
+    )
+
+    def found(**query: object) -> list[str]:
+        return [one.holder for one in world.reader.ended_commands(CommandQuery(**query))]  # type: ignore[arg-type]
+
+    assert found() == ["b-x22222222", "a-x33333333", "a-x22222222"]
+    assert found(scope="backup") == ["b-x22222222", "a-x22222222"]
+    assert found(host="a") == ["a-x33333333", "a-x22222222"]
+    assert found(since=NOW + HOUR) == ["b-x22222222", "a-x33333333"]
+    assert found(most=1) == ["b-x22222222"]
 
 
 def test_two_who_record_the_same_at_once_both_succeed(world: World) -> None:

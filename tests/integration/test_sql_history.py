@@ -176,7 +176,7 @@ def test_a_database_that_was_away_at_first_is_used_when_it_is_back(
 
 
 def test_tables_that_somebody_dropped_are_made_again(url: str, database: Database) -> None:
-    left = ("task", "assignment", "refusal", "schedule")
+    left = ("task", "assignment", "refusal", "schedule", "command")
     with closing(SqlHistory(url, upgrades=True, patience=SHORT)) as history:
         history.record_audit([entry()])
         database.transact("drop", lambda connection: connection.execute(text("DROP TABLE audit")))

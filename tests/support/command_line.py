@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from taskerman import bootstrap, cli
 from taskerman.control import Desk
 from taskerman.control.wire import AWS_VARIABLES
+from taskerman.exclusive import Kit
+from taskerman.exclusive.host import this_host
 from taskerman.ports.history import HistoryReader
 from taskerman.ports.schedules import ScheduleStore
+from taskerman.ports.tree import Tree
 from taskerman.settings import Loaded, Settings
 from taskerman.testing.history import MemoryHistory
 from taskerman.testing.schedules import MemoryScheduleStore
@@ -36,6 +40,19 @@ class Answer:
         return json.loads(self.out or self.err)
 
 
+class _Lent:
+    """The fleet's own client, which nobody who borrows it closes."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tree, name)
+
+    def close(self) -> None:
+        """Not by us."""
+
+
 class CommandLine:
     """Types commands at a fleet's desk. `pause` of a command that waits lets the fleet's clock go on."""
 
@@ -53,6 +70,18 @@ class CommandLine:
         def open_desk(settings: Settings) -> Iterator[Desk]:
             yield fleet.desk
 
+        def open_exclusive(settings: Settings, say: Callable[[str], None]) -> Kit:
+            return Kit(
+                connect=lambda: cast(Tree, _Lent(fleet.tree)),
+                clock=fleet.clock,
+                host=this_host("w-2", settings.boot_id_file),
+                by=settings.operator,
+                notes=(),
+                say=say,
+                path=os.environ["PATH"],
+            )
+
+        monkeypatch.setattr(bootstrap, "open_exclusive", open_exclusive)
         self.schedules = MemoryScheduleStore(fleet.clock.now)
 
         @contextmanager

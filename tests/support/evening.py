@@ -14,6 +14,8 @@
 | `t-away` | was put away: only its tombstone is left |
 | `t-refused` | a document that was refused; `REFUSED` is its sha256 |
 | holds | one on owner:dba |
+| `busy` | a scope that nobody declared, and a command of w-1 in it: `HOLDER`; `OVER` has ended |
+| groups | `nightly`: w-1 |
 | schedules | `nightly`; `paused`, by a person; `gone`, declared no more |
 """
 
@@ -24,14 +26,16 @@ from datetime import timedelta
 
 from taskerman import control
 from taskerman.coordination import layout
+from taskerman.coordination.commands import CommandMoves, Ready, Wish
 from taskerman.model.cluster import Node
 from taskerman.model.outcome import Outcome
 from taskerman.model.plan import Tombstone
 from taskerman.ports.tree import Create
+from tests.support.commands import END, record_of
 from tests.support.fleet import Fleet, document
 from tests.support.scheduling import Tower, schedule
 
-__all__ = ["an_evening", "everything"]
+__all__ = ["HOLDER", "OVER", "an_evening", "everything"]
 
 
 def add_schedules(fleet: Fleet) -> None:
@@ -44,6 +48,24 @@ def add_schedules(fleet: Fleet) -> None:
     scheduler.turn()
 
 
+HOLDER = "w-1-x22222222"
+OVER = "w-1-x33333333"
+
+
+def add_commands(fleet: Fleet) -> None:
+    """One that runs under a slot, one that has ended, and a group."""
+    moves = CommandMoves(fleet.tree)
+    moves.prepare()
+    for holder in (OVER, HOLDER):
+        one = Wish(holder, "w-1", "busy", 1)
+        ready = moves.look(one) or moves.look(one)
+        assert isinstance(ready, Ready)
+        assert moves.take(ready, record_of(one))
+        if holder == OVER:
+            moves.end(holder, END)
+    control.set_group(fleet.desk, "nightly", ["w-1"], "new")
+
+
 def an_evening() -> Fleet:
     """The fleet as the table above says."""
     fleet = Fleet()
@@ -52,6 +74,7 @@ def an_evening() -> Fleet:
     fleet.discovery.declare("demo:jump", [Node(id=f"j-{n}") for n in range(1, 7)])
 
     add_schedules(fleet)
+    add_commands(fleet)
     fleet.send("t-ended", limit=1)
     fleet.do("t-ended", "i-1", Outcome.SUCCEEDED)
 

@@ -30,7 +30,7 @@ def hold(on: str) -> Hold:
     return Hold(id="h1", on=on, why="an incident", by="ann", at=NOW)
 
 
-def slot(node: str, cap: int = 1, state: SlotState = SlotState.ACTING, exclusive: str | None = None) -> Slot:
+def slot(node: str, cap: int | None = 1, state: SlotState = SlotState.ACTING, exclusive: str | None = None) -> Slot:
     """A slot."""
     return Slot(node=node, cap=cap, state=state, exclusive=exclusive)
 
@@ -211,7 +211,7 @@ def test_a_lane_whose_turn_in_its_named_scope_has_not_come_binds_nobody_in_its_c
 def test_a_named_scope_admits_up_to_its_capacity_and_in_turn(
     capacity: int, held: tuple[str, ...], waiting: tuple[tuple[str, str], ...], reason: Reason | None
 ) -> None:
-    scope = ScopeSeen("S", capacity, tuple(slot(node, 1, SlotState.LOST) for node in held), waiting)
+    scope = ScopeSeen("S", capacity, tuple(slot(node, None, SlotState.LOST) for node in held), waiting)
     said = admit(replace(FREE, scopes=(scope,)), NOW)
     assert (said.reason if isinstance(said, Waiting) else None) is reason
 

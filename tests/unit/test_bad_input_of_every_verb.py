@@ -19,7 +19,7 @@ import typer
 from taskerman.cli.app import VERBS, parser_for
 from taskerman.errors import QueuesUnavailable
 from tests.support.command_line import Answer, CommandLine
-from tests.support.evening import an_evening, everything
+from tests.support.evening import HOLDER, OVER, an_evening, everything
 from tests.support.fleet import Fleet
 from tests.support.history import record_a_week
 from tests.support.scheduling import schedule
@@ -159,6 +159,8 @@ CASES = (
     Bad("slots release ../x", 2, USAGE, ("'../x'",), WHY),
     Bad("slots release i-1", 4, STATE, ("i-1 holds no slot", "taskerman slots"), WHY),
     Bad("slots release i-1 --node-is-off", 4, STATE, ("i-1 holds no slot",), WHY),
+    Bad(f"slots release {HOLDER}", 4, STATE, (HOLDER, "is a command", "--node-is-off"), WHY),
+    Bad(f"slots release {OVER} --node-is-off", 4, STATE, (OVER, "has ended"), WHY),
     # --- scopes
     Bad("scopes bogus", 2, USAGE, ("bogus",)),
     Bad("scopes set", 2, USAGE, ("'name'",)),
@@ -167,6 +169,32 @@ CASES = (
     Bad("scopes set backup 99999", 2, USAGE, ("99999", "0 to 10,000"), WHY),
     Bad("scopes set ../x 2", 2, USAGE, ("'../x'",), WHY),
     Bad("scopes set demo:web 2", 2, USAGE, ("'demo:web'", "cluster"), WHY),
+    # --- exclusive
+    Bad("exclusive", 2, USAGE, ("CMD ARGS",)),
+    Bad("exclusive true", 2, USAGE, ("--scope",)),
+    Bad("exclusive --scope backup", 2, USAGE, ("CMD ARGS",)),
+    Bad("exclusive --scope ../x true", 2, USAGE, ("'../x'", "name of a scope")),
+    Bad("exclusive --scope demo:web true", 2, USAGE, ("'demo:web'", "cluster")),
+    Bad("exclusive --scope backup --concurrency 0 true", 2, USAGE, ("0 is not a concurrency", "1 to 10,000")),
+    Bad("exclusive --scope backup --concurrency two true", 2, USAGE, ("--concurrency",)),
+    Bad("exclusive --scope backup --group ../x true", 2, USAGE, ("'../x'", "name of a group")),
+    Bad("exclusive --scope backup --wait soon true", 2, USAGE, ("--wait", "'soon'", "2h")),
+    Bad("exclusive --scope backup --wait 9999d true", 2, USAGE, ("--wait", "31 days")),
+    Bad("exclusive --scope backup --grace 0 true", 2, USAGE, ("--grace", "'0'")),
+    Bad("exclusive --scope backup no-such-program", 127, "E-COMMAND", ("'no-such-program'", "Nothing was taken")),
+    Bad("exclusive --scope backup /proc/version", 126, "E-COMMAND", ("'/proc/version'", "Nothing was taken")),
+    Bad("exclusive --scope backup --group nobodys true", 3, "E-GROUP-UNKNOWN", ("nobodys", "taskerman groups set")),
+    Bad("exclusive --scope backup --group nightly true", 6, "E-DENIED", ("w-2", "nightly", "taskerman groups list")),
+    Bad("exclusive --scope busy true", 4, STATE, (HOLDER, "2026-01-31T12:00:00Z", "backup.sh --all", "--wait")),
+    # --- groups
+    Bad("groups bogus", 2, USAGE, ("bogus",)),
+    Bad("groups set", 2, USAGE, ("'name'",)),
+    Bad("groups set nightly w-1", 2, USAGE, ("--why",)),
+    Bad("groups set nightly w-1", 2, USAGE, ("reason", "--why"), ("--why", " ")),
+    Bad("groups set nightly", 2, USAGE, ("--nobody",), WHY),
+    Bad("groups set nightly w-1 --nobody", 2, USAGE, ("--nobody",), WHY),
+    Bad("groups set ../x w-1", 2, USAGE, ("'../x'",), WHY),
+    Bad("groups set nightly ../x", 2, USAGE, ("'../x'",), WHY),
     # --- breaker
     Bad("breaker show demo:none", 3, GONE, ("demo:none", "taskerman breaker show")),
     Bad("breaker show web", 2, USAGE, ("'web'", "<kind>:<name>")),
@@ -232,6 +260,9 @@ CASES = (
     Bad("history letters --task ../x", 2, USAGE, ("'../x'",)),
     Bad("history letters --cluster web", 2, USAGE, ("'web'",)),
     Bad("history audit --limit many", 2, USAGE, ("--limit",)),
+    Bad("history commands --scope ../x", 2, USAGE, ("'../x'", "scope")),
+    Bad("history commands --host ../x", 2, USAGE, ("'../x'",)),
+    Bad("history commands --since soon", 2, USAGE, ("'soon'", "2h")),
     Bad("history upgrade now", 2, USAGE, ("now",)),
     # --- schedules
     Bad("schedules bogus", 2, USAGE, ("bogus",)),
@@ -356,6 +387,9 @@ WELL = {
     "slots release": ["slots", "release", "i-2", *WHY],
     "scopes list": ["scopes"],
     "scopes set": ["scopes", "set", "backup", "2", *WHY],
+    "exclusive": ["exclusive", "--scope", "backup", "--", "true"],
+    "groups list": ["groups"],
+    "groups set": ["groups", "set", "nightly", "w-1", "w-2", *WHY],
     "breaker show": ["breaker", "show"],
     "breaker reset": ["breaker", "reset", "demo:burnt", *WHY],
     "dlq list": ["dlq", "list"],
@@ -376,8 +410,11 @@ WELL = {
 }
 """Of each verb that asks ZooKeeper a command that works that evening."""
 
+SETS_A_NAME = ("scopes set", "groups set")
+"""A name that is not there yet is no mistake there."""
+
 NEEDS_NO_ZOOKEEPER = {
-    *("history list", "history letters", "history audit", "history upgrade"),
+    *("history list", "history letters", "history audit", "history commands", "history upgrade"),
     *("validate", "schedules collect", "keys generate", "keys digest"),
     *("router", "agent", "janitor", "scheduler", "settings", "schema", "demo"),
     "diff",
@@ -469,12 +506,12 @@ def test_every_kind_of_name_that_a_verb_takes_is_tried(path: str) -> None:
     takes = commands()[path]
     mine = [case for case in CASES if path_of(case) == path]
     tried = {(case.code, case.error) for case in mine}
-    if "task" in takes or ("name" in takes and path != "scopes set"):
+    if "task" in takes or ("name" in takes and path not in SETS_A_NAME):
         assert any(code == 2 and "'" in "".join(case.says) for case in mine for code in [case.code]), "what is no id"
         unknown = NONE if path.startswith("schedules") else UNKNOWN
         makes_it = path in ("history letters", "schedules add")
         assert makes_it or (3, unknown) in tried, "one that is not there"
-    if {"task", "name", "node"} & takes and "why" in takes and path != "scopes set":
+    if {"task", "name", "node"} & takes and "why" in takes and path not in SETS_A_NAME:
         assert any(code == 4 for code, _ in tried), "what is over, or not in that state"
     if "why" in takes and path not in ("unhold", "resume", "dlq redrive", "init", "schedules resume"):
         assert any("--why" in case.says for case in mine), "no reason"

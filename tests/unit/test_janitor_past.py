@@ -10,6 +10,7 @@ import pytest
 
 from taskerman import control
 from taskerman.coordination import layout
+from taskerman.coordination.commands import CommandMoves, Ready, Wish
 from taskerman.coordination.router_moves import RouterMoves
 from taskerman.errors import QueuesUnavailable, TaskEnded
 from taskerman.janitor import Janitor
@@ -20,6 +21,7 @@ from taskerman.model.plan import Tombstone
 from taskerman.model.task import TaskState
 from taskerman.ports.tree import Set
 from taskerman.testing.queues import MemoryQueues
+from tests.support.commands import END, record_of
 from tests.support.fleet import Fleet, document
 from tests.unit.test_janitor import House
 
@@ -417,3 +419,49 @@ def test_the_kept_slot_of_a_node_that_only_a_person_named_stays(house: House) ->
         house.fleet.clock.advance(3700)
         janitor.turn()
     assert [place.node for place in control.list_slots(house.fleet.desk)] == ["i-77"]
+
+
+# --- commands ------------------------------------------------------------------------------------------------
+
+
+def commands(house: House, *holders: str) -> CommandMoves:
+    """Commands of web-1 that run in a scope of their own each."""
+    moves = CommandMoves(house.fleet.tree)
+    moves.prepare()
+    for holder in holders:
+        one = Wish(holder, "web-1", f"of-{holder}", 1)
+        ready = moves.look(one) or moves.look(one)
+        assert isinstance(ready, Ready)
+        assert moves.take(ready, record_of(one))
+    return moves
+
+
+def test_a_command_is_recorded_when_it_has_ended_and_deleted_an_hour_later(house: House) -> None:
+    """Its host may still ask for the record of an end whose answer it lost. One that runs is never touched."""
+    moves = commands(house, "web-1-x22222222", "web-1-x33333333")
+    moves.end("web-1-x22222222", END)
+    janitor = house.janitor()
+    janitor.turn()
+    assert list(house.history.commands) == ["web-1-x22222222"]
+    assert house.history.commands["web-1-x22222222"].end == END
+    assert house.fleet.tree.get(layout.command("web-1-x22222222")) is not None
+    house.fleet.clock.advance(3700)
+    janitor.turn()
+    assert house.fleet.tree.get(layout.command("web-1-x22222222")) is None
+    assert house.fleet.tree.get(layout.command("web-1-x33333333")) is not None
+    house.fleet.clock.advance(DAY)
+    janitor.turn()
+    assert [known.record.holder for known in moves.running("web-1")] == ["web-1-x33333333"]
+
+
+def test_a_command_that_the_history_did_not_say_yes_to_stays(house: House) -> None:
+    commands(house, "web-1-x22222222").end("web-1-x22222222", END)
+    house.history.fail()
+    janitor = house.janitor()
+    house.fleet.clock.advance(3700)
+    janitor.turn()
+    assert house.fleet.tree.get(layout.command("web-1-x22222222")) is not None
+    house.history.recover()
+    house.fleet.clock.advance(400)
+    janitor.turn()
+    assert list(house.history.commands) == ["web-1-x22222222"]

@@ -27,9 +27,20 @@ def test_the_page_has_no_row_too_many() -> None:
 
 def test_no_agent_writes_holds_plans_or_who_is_who() -> None:
     """Nor another cluster's order of tasks, nor the audit."""
-    for path in ("/control", "/rights", "/tasks", "/tasks/t", "/audit", "/clusters", "/scopes", "/clusters/c/open/5.0"):
+    for path in (
+        "/control",
+        "/rights",
+        "/tasks",
+        "/tasks/t",
+        "/audit",
+        "/clusters",
+        "/groups",
+        "/groups/g",
+        "/clusters/c/open/5.0",
+    ):
         grants = rights_on(path)
         assert set(grants.of(Role.AGENT)) | set(grants.own) <= {"r"}, path
+    assert rights_on("/scopes").of(Role.AGENT) == "cr", "one that nobody declared is made; none is ever deleted"
 
 
 def test_what_is_still_to_get_its_number_has_the_rights_of_its_kind() -> None:

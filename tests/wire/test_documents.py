@@ -16,6 +16,7 @@ from taskerman.model.attempt import NodeRecord, Result
 from taskerman.model.audit import AuditEntry
 from taskerman.model.base import Noun, content_hash
 from taskerman.model.breaker import ClusterRecord
+from taskerman.model.command import CommandNote, CommandRecord, Group
 from taskerman.model.hold import Control
 from taskerman.model.installation import Stranger, Strangers
 from taskerman.model.outcome import DeadLetter, End
@@ -42,6 +43,9 @@ NOUNS: dict[str, type[Noun]] = {
     "cluster": ClusterRecord,
     "scope": ScopeRecord,
     "slot-note": SlotNote,
+    "command": CommandRecord,
+    "command-note": CommandNote,
+    "group": Group,
     "audit": AuditEntry,
     "dead-letter": DeadLetter,
     "journal": Journal,

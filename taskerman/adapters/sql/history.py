@@ -15,14 +15,15 @@ from sqlalchemy import Connection
 
 from taskerman.adapters.sql.database import Database
 from taskerman.adapters.sql.fitting import Writer, check, upgraded
-from taskerman.adapters.sql.reading import read_audit, read_refusals, read_tasks
-from taskerman.adapters.sql.recording import write_audit, write_nothing, write_refusals, write_task
+from taskerman.adapters.sql.reading import read_audit, read_commands, read_refusals, read_tasks
+from taskerman.adapters.sql.recording import write_audit, write_commands, write_nothing, write_refusals, write_task
 from taskerman.adapters.sql.schema import NOTHING_YET, Standing, standing
 from taskerman.errors import HistorySchema, NotFound, TaskermanError
 from taskerman.model.audit import AuditEntry
+from taskerman.model.command import CommandRecord
 from taskerman.model.history import PastTask, TaskHistory
 from taskerman.model.plan import Refusal
-from taskerman.ports.history import AuditQuery, RefusalQuery, TaskQuery
+from taskerman.ports.history import AuditQuery, CommandQuery, RefusalQuery, TaskQuery
 
 __all__ = ["Looked", "SqlHistory", "SqlHistoryReader", "look", "upgrade"]
 
@@ -54,6 +55,13 @@ class SqlHistory:
                 f"record {len(refusals)} refused documents", lambda connection: write_refusals(connection, refusals)
             )
 
+    def record_commands(self, commands: Sequence[CommandRecord]) -> None:
+        """See `History.record_commands`."""
+        if commands:
+            self._writer.write(
+                f"record {len(commands)} commands", lambda connection: write_commands(connection, commands)
+            )
+
     def close(self) -> None:
         """Close every connection. Idempotent."""
         self._writer.close()
@@ -77,6 +85,10 @@ class SqlHistoryReader:
     def refused_documents(self, query: RefusalQuery) -> Sequence[Refusal]:
         """See `HistoryReader.refused_documents`."""
         return self._read(lambda connection: read_refusals(connection, query))
+
+    def ended_commands(self, query: CommandQuery) -> Sequence[CommandRecord]:
+        """See `HistoryReader.ended_commands`."""
+        return self._read(lambda connection: read_commands(connection, query))
 
     def close(self) -> None:
         """Close every connection. Idempotent."""

@@ -7,15 +7,16 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, exists, func, or_, select, tuple_
 
-from taskerman.adapters.sql.tables import assignment, audit, refusal, task
+from taskerman.adapters.sql.tables import assignment, audit, command, refusal, task
 from taskerman.model.audit import AuditEntry
+from taskerman.model.command import CommandEnd, CommandHow, CommandRecord, Processes
 from taskerman.model.history import PastEnd, PastTask
 from taskerman.model.outcome import DeadLetterState, End, Outcome
 from taskerman.model.plan import Refusal
 from taskerman.model.task import TaskState
-from taskerman.ports.history import AuditQuery, RefusalQuery, TaskQuery
+from taskerman.ports.history import AuditQuery, CommandQuery, RefusalQuery, TaskQuery
 
-__all__ = ["read_audit", "read_refusals", "read_tasks"]
+__all__ = ["read_audit", "read_commands", "read_refusals", "read_tasks"]
 
 Name = tuple[Any, Any]
 Condition = ColumnElement[bool]
@@ -108,6 +109,41 @@ def read_refusals(connection: Connection, query: RefusalQuery) -> Sequence[Refus
             cluster_name=row.cluster_name,
             task_id=row.task_id,
             dead_letter=row.dead_letter,
+        )
+        for row in rows
+    ]
+
+
+def read_commands(connection: Connection, query: CommandQuery) -> Sequence[CommandRecord]:
+    """The newest commands that fit."""
+    conditions: list[Condition] = []
+    if query.scope is not None:
+        conditions.append(command.c.scope == query.scope)
+    if query.host is not None:
+        conditions.append(command.c.host == query.host)
+    if query.since is not None:
+        conditions.append(command.c.ended_at >= query.since)
+    newest = command.c.ended_at.desc(), command.c.holder
+    rows = connection.execute(select(command).where(*conditions).order_by(*newest).limit(query.most)).all()
+    return [
+        CommandRecord(
+            holder=row.holder,
+            host=row.host,
+            scope=row.scope,
+            promise=row.promise,
+            group=row.host_group,
+            argv=tuple(row.argv),
+            by=row.by,
+            processes=Processes.model_validate(row.processes),
+            began=row.began,
+            end=CommandEnd(
+                at=row.ended_at,
+                how=CommandHow(row.how),
+                exit=row.exit,
+                max_rss_bytes=row.max_rss_bytes,
+                tail=row.tail,
+                why=row.why,
+            ),
         )
         for row in rows
     ]

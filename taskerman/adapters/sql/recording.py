@@ -13,13 +13,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Table, case, false, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from taskerman.adapters.sql.tables import assignment, audit, refusal, schedule, task
+from taskerman.adapters.sql.tables import assignment, audit, command, refusal, schedule, task
 from taskerman.model.audit import AuditEntry
+from taskerman.model.command import CommandRecord
 from taskerman.model.history import TaskHistory
 from taskerman.model.outcome import DeadLetterState
 from taskerman.model.plan import Refusal
 
-__all__ = ["write_audit", "write_nothing", "write_refusals", "write_task"]
+__all__ = ["write_audit", "write_commands", "write_nothing", "write_refusals", "write_task"]
 
 Row = Mapping[str, Any]
 
@@ -28,7 +29,7 @@ _CHUNK = 1000
 
 def write_nothing(connection: Connection) -> None:
     """What writing would do to each table, of no row at all: it fails as that would, and changes nothing."""
-    for table in (task, assignment, audit, refusal, schedule):
+    for table in (task, assignment, audit, refusal, schedule, command):
         connection.execute(
             table.insert().from_select([column.name for column in table.c], select(table).where(false()))
         )
@@ -115,6 +116,34 @@ def write_refusals(connection: Connection, refusals: Sequence[Refusal]) -> None:
         for r in refusals
     ]
     _upsert(connection, refusal, sorted(rows, key=lambda row: (row["sha256"], row["received_at"])))
+
+
+def write_commands(connection: Connection, commands: Sequence[CommandRecord]) -> None:
+    """Each command that has ended, once. An end is never changed, so one that is there already is left as it is."""
+    rows = [
+        {
+            "holder": one.holder,
+            "host": one.host,
+            "scope": one.scope,
+            "promise": one.promise,
+            "host_group": one.group,
+            "argv": list(one.argv),
+            "by": one.by,
+            "processes": json.loads(one.processes.to_json()),
+            "began": one.began,
+            "ended_at": one.end.at,
+            "how": one.end.how.value,
+            "exit": one.end.exit,
+            "max_rss_bytes": one.end.max_rss_bytes,
+            "tail": one.end.tail,
+            "why": one.end.why,
+        }
+        for one in sorted(commands, key=lambda command: command.holder)
+        if one.end is not None
+    ]
+    statement = _insert(connection, command).on_conflict_do_nothing(index_elements=["holder"])
+    for start in range(0, len(rows), _CHUNK):
+        connection.execute(statement, rows[start : start + _CHUNK])
 
 
 def _upsert(connection: Connection, table: Table, rows: Sequence[Row]) -> None:

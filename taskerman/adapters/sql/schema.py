@@ -10,7 +10,7 @@ from taskerman.adapters.sql.tables import VERSION_TABLE
 
 __all__ = ["NOTHING_YET", "SCHEDULES_CAME", "STEPS", "Standing", "standing"]
 
-STEPS = ("0001", "0002")
+STEPS = ("0001", "0002", "0003")
 """Every migration of this build, the oldest first. A test holds it to the files in `migrations/versions`."""
 
 SCHEDULES_CAME = "0002"

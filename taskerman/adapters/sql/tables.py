@@ -8,11 +8,11 @@ foreign key, because the parts of one task may arrive in any order and by two wr
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Boolean, Column, Index, Integer, MetaData, Table
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Index, Integer, MetaData, Table
 
 from taskerman.adapters.sql.columns import UtcTime, Words
 
-__all__ = ["VERSION_TABLE", "assignment", "audit", "metadata", "refusal", "schedule", "task"]
+__all__ = ["VERSION_TABLE", "assignment", "audit", "command", "metadata", "refusal", "schedule", "task"]
 
 VERSION_TABLE = "taskerman_schema"
 """Where the migrations note how far they are."""
@@ -98,6 +98,30 @@ audit = Table(
     Index(None, "target", "at"),
 )
 """Who changed what, when and why."""
+
+command = Table(
+    "command",
+    metadata,
+    Column("holder", Words, primary_key=True),
+    Column("host", Words, nullable=False),
+    Column("scope", Words, nullable=False),
+    Column("promise", Integer, nullable=False),
+    Column("host_group", Words, nullable=True),
+    Column("argv", JSON, nullable=False),
+    Column("by", Words, nullable=False),
+    Column("processes", JSON, nullable=False),
+    Column("began", UtcTime, nullable=False),
+    Column("ended_at", UtcTime, nullable=False),
+    Column("how", Words, nullable=False),
+    Column("exit", Integer, nullable=True),
+    Column("max_rss_bytes", BigInteger, nullable=False),
+    Column("tail", Words, nullable=False),
+    Column("why", Words, nullable=False),
+    Index(None, "ended_at"),
+    Index(None, "scope", "ended_at"),
+    Index(None, "host", "ended_at"),
+)
+"""A command that ran under a slot. `exit` NULL: nobody knows how it ended."""
 
 schedule = Table(
     "schedule",
