@@ -38,6 +38,7 @@ CHORES = (
     "put away",
     "sweep the audit",
     "sweep refused documents",
+    "sweep commands",
     "delete queues",
     "count",
     "read the plans",
