@@ -22,6 +22,7 @@ from taskerman.ports.tree import Tree
 __all__ = ["Entering", "Interrupted"]
 
 _SETTLE_S = 60.0
+_RECOVER_EVERY_S = 3.0
 
 
 class Interrupted(Exception):
@@ -41,6 +42,7 @@ class Entering:
     running: Running | None = None
     _said: str = ""
     _unsettled: bool = False
+    _recover_at: float = 0.0
     _standing_since: float = 0.0
     _standing: tuple[object, ...] = field(default=())
 
@@ -96,12 +98,23 @@ class Entering:
             wake=self.signals.wake,
         )
         self._watch_standing(found)
-        if isinstance(found, Shut) and found.by is ShutBy.FULL and self.recovering.recover(moves, self.wish.scope):
+        if isinstance(found, Shut) and self._recovered(moves, found):
             return None
         if not isinstance(found, Ready):
             return found
         record = self._record()
         return record if self._take(moves, found, record) else None
+
+    def _recovered(self, moves: CommandMoves, shut: Shut) -> bool:
+        """Whether a slot of this host was freed: by whoever waits here, also while another host's command is first.
+
+        Else that one would wait for ever for what only this host can prove.
+        """
+        now = time.monotonic()
+        if shut.by is ShutBy.STOPPED or (shut.by is not ShutBy.FULL and now < self._recover_at):
+            return False
+        self._recover_at = now + _RECOVER_EVERY_S
+        return self.recovering.recover(moves, self.wish.scope)
 
     def _take(self, moves: CommandMoves, ready: Ready, record: CommandRecord) -> bool:
         try:
