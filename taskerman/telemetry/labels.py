@@ -37,6 +37,7 @@ CHORES = (
     "settle dead letters",
     "put away",
     "sweep the audit",
+    "sweep commands",
     "sweep refused documents",
     "delete queues",
     "count",
