@@ -19,7 +19,7 @@ __all__ = ["history"]
 
 history = typer.Typer(
     rich_markup_mode=None,
-    help="What was put away: ended tasks, dead letters, the audit.",
+    help="What is over: tasks, dead letters, commands, the audit. taskerman history [OPTIONS] lists tasks.",
 )
 
 Since = Annotated[

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from taskerman.coordination.commands import CommandMoves, Ready, Shut, ShutBy, Wish
 from taskerman.errors import AnswerUnknown, CoordinationUnavailable, RefusedByState, WaitRanOut
@@ -22,6 +22,7 @@ from taskerman.ports.tree import Tree
 __all__ = ["Entering", "Interrupted"]
 
 _SETTLE_S = 60.0
+_RECOVER_EVERY_S = 3.0
 
 
 class Interrupted(Exception):
@@ -41,8 +42,9 @@ class Entering:
     running: Running | None = None
     _said: str = ""
     _unsettled: bool = False
+    _recover_at: float = 0.0
     _standing_since: float = 0.0
-    _standing: tuple[object, ...] = field(default=())
+    _standing: tuple[object, ...] = ()
 
     def enter(self) -> CommandRecord:
         """The record of the command, whose slot is taken; `running` waits for `go`.
@@ -89,19 +91,27 @@ class Entering:
         return moves
 
     def _try(self, moves: CommandMoves) -> CommandRecord | Shut | None:
-        found = moves.look(
-            self.wish,
-            place=self.order.wait is not None,
-            courtesy=time.monotonic() < self._pass_at(),
-            wake=self.signals.wake,
-        )
-        self._watch_standing(found)
-        if isinstance(found, Shut) and found.by is ShutBy.FULL and self.recovering.recover(moves, self.wish.scope):
+        place = self.order.wait is not None
+        found = moves.look(self.wish, place=place, wake=self.signals.wake)
+        if isinstance(found, Shut) and found.by is ShutBy.TASKS and self._passes(found):
+            found = moves.look(self.wish, place=place, courtesy=False, wake=self.signals.wake)
+        if isinstance(found, Shut) and self._recovered(moves, found):
             return None
         if not isinstance(found, Ready):
             return found
         record = self._record()
         return record if self._take(moves, found, record) else None
+
+    def _recovered(self, moves: CommandMoves, shut: Shut) -> bool:
+        """Whether a slot of this host was freed: by whoever waits here, also while another host's command is first.
+
+        Else that one would wait for ever for what only this host can prove.
+        """
+        now = time.monotonic()
+        if shut.by is ShutBy.STOPPED or (shut.by is not ShutBy.FULL and now < self._recover_at):
+            return False
+        self._recover_at = now + _RECOVER_EVERY_S
+        return self.recovering.recover(moves, self.wish.scope)
 
     def _take(self, moves: CommandMoves, ready: Ready, record: CommandRecord) -> bool:
         try:
@@ -149,20 +159,13 @@ class Entering:
         except CoordinationUnavailable:
             return  # made or not: the next look tells
 
-    def _pass_at(self) -> float:
-        """When it goes without letting the lanes go first that stand now: a while for each of them."""
-        lanes = self._standing[1] if self._standing else ()
-        assert isinstance(lanes, tuple)
-        return (
-            self._standing_since + self.kit.pass_after.total_seconds() * max(len(lanes), 1) if lanes else float("inf")
-        )
-
-    def _watch_standing(self, found: Ready | Shut | None) -> None:
-        if not isinstance(found, Shut) or found.by is not ShutBy.TASKS:
-            return
-        now = (found.moves, found.ahead)
+    def _passes(self, shut: Shut) -> bool:
+        """Whether it goes before the lanes that are let go first: nothing moved for a while for each of them."""
+        now = (shut.moves, shut.ahead)
         if now != self._standing:
             self._standing, self._standing_since = now, time.monotonic()
+        patience = self.kit.pass_after.total_seconds() * len(shut.ahead)
+        return time.monotonic() - self._standing_since >= patience
 
     def _say(self, text: str) -> None:
         if text != self._said:

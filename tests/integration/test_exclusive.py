@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import time
 from collections.abc import Iterator
@@ -132,6 +133,41 @@ def test_nobody_but_its_own_host_frees_the_slot_of_a_killed_wrapper(crowd: Crowd
     asked = crowd.taskerman("slots", "release", holder, "--node-is-off", "--why", "burnt")
     assert asked.returncode == 0, asked.stderr
     assert crowd.taskerman("exclusive", "--scope", "backup", "--", *crowd.act("m3", 0), host="web-2").returncode == 0
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_whoever_is_killed_in_whatever_order_no_more_run_than_are_allowed(crowd: Crowd, tree: Tree, seed: int) -> None:
+    """Hosts that try again and again, wrappers and commands killed by the dice; afterwards no slot is left."""
+    dice = random.Random(seed)
+    rounds, killed = 8, 0
+    for n in range(rounds):
+        options = ("--scope", "backup", "--concurrency", "2", "--wait", "5m")
+        crowd.start(f"web-{n % 3}", *options, argv=crowd.act(f"m{n}", dice.uniform(0.5, 2.5)))
+    done: set[str] = set()
+    deadline = time.monotonic() + 100
+    while len(done) < rounds and time.monotonic() < deadline:
+        for spell in crowd.spells():
+            if spell.mark in done:
+                continue
+            if spell.end is not None:
+                done.add(spell.mark)
+            elif killed < 5 and dice.random() < 0.05:
+                killed += 1
+                if dice.random() < 0.6:
+                    crowd.wrappers[int(spell.mark[1:])].send(signal.SIGKILL)
+                if dice.random() < 0.6:
+                    os.kill(spell.pid, signal.SIGKILL)
+                    crowd.end_of(spell.pid, spell.mark)
+        time.sleep(0.02)
+    assert len(done) == rounds, [one.err for one in crowd.wrappers]
+    for wrapper in crowd.wrappers:
+        wrapper.ends()
+    assert killed
+    assert crowd.most_at_once() <= 2
+    for host in range(3):
+        done_ = crowd.taskerman("exclusive", "--scope", f"other-{host}", "--", "true", host=f"web-{host}")
+        assert done_.returncode == 0
+    assert held(tree) == []
 
 
 def test_a_command_that_is_killed_frees_its_slot_and_what_it_left_is_killed_and_named(crowd: Crowd, tree: Tree) -> None:
