@@ -1,0 +1,105 @@
+"""One bad thing, or one bad moment: what is declared stays as it is, and everything else fires."""
+
+from __future__ import annotations
+
+import pytest
+
+from taskerman.errors import CoordinationUnavailable, HistoryUnavailable, UsageError
+from taskerman.model.schedule_record import ScheduleOrigin
+from tests.support.scheduling import ListedSource, Tower, schedule
+
+HOUR = 3600
+FIRST = "nightly-20260101T130000Z"
+
+
+def away() -> Exception:
+    return HistoryUnavailable("the database is away")
+
+
+# --- what is declared ------------------------------------------------------------------------------------
+
+
+def test_whoever_leads_again_does_not_bring_back_what_it_read_when_it_led_before() -> None:
+    """Another one led meanwhile, and retired it; now the database is away. What this one remembers is old."""
+    tower = Tower()
+    mine, others = (ListedSource(schedule(), origin=ScheduleOrigin.DATABASE) for _ in range(2))
+    first = tower.scheduler("one", sources=(mine,))
+    first.turn()
+    first._resign()
+    others.declare()  # a person removed it
+    second = tower.scheduler("two", sources=(others,))
+    second.turn()
+    assert tower.record().retired_at is not None
+    second._resign()
+    mine.declare()
+    mine.error = away()
+    assert first.turn()
+    assert tower.record().retired_at is not None
+    tower.clock.advance(HOUR)
+    first.turn()
+    assert tower.ids() == []
+
+
+def test_whoever_leads_again_reads_anew_what_its_source_does_not_call_changed_yet() -> None:
+    """A source waits until it has seen a change twice; meanwhile its last answer is not what is in force."""
+    tower = Tower()
+    mine, others = (ListedSource(schedule()) for _ in range(2))
+    first = tower.scheduler("one", sources=(mine,))
+    first.turn()
+    first._resign()
+    others.declare()
+    second = tower.scheduler("two", sources=(others,))
+    second.turn()
+    second._resign()
+    mine.declare()
+    mine.settling = True
+    first.turn()
+    assert tower.record().retired_at is not None
+
+
+def test_a_change_whose_adoption_met_a_lost_connection_is_adopted_in_the_next_turn() -> None:
+    tower = Tower(schedule())
+    scheduler = tower.scheduler()
+    scheduler.turn()
+    tower.source.declare(schedule(task={"limit": 1}))
+    written = scheduler._table.write
+
+    def cut(changes: object) -> object:
+        raise CoordinationUnavailable("cut off")
+
+    scheduler._table.write = cut  # type: ignore[method-assign, assignment]
+    with pytest.raises(CoordinationUnavailable):
+        scheduler.turn()
+    scheduler._table.write = written  # type: ignore[method-assign]
+    scheduler.turn()
+    assert tower.record().schedule.task["limit"] == 1
+
+
+@pytest.mark.parametrize("error", [UsageError("psycopg is not installed"), RecursionError("too deep"), KeyError("x")])
+def test_a_source_that_fails_as_nobody_foresaw_keeps_nothing_from_firing(error: Exception) -> None:
+    tower = Tower(schedule())
+    other = ListedSource(origin=ScheduleOrigin.DATABASE)
+    scheduler = tower.scheduler(sources=(other, tower.source))
+    scheduler.turn()
+    other.error = error
+    tower.source.declare(schedule(), schedule("second"))
+    tower.clock.advance(HOUR)
+    scheduler.turn()
+    scheduler.turn()
+    assert tower.ids() == [FIRST]
+    assert tower.record("second").fires
+    (said,) = tower.said("schedules_not_read")
+    assert str(error) in str(said["why"])
+
+
+def test_what_a_file_declares_stays_while_it_cannot_be_read_also_if_the_database_has_one_called_so() -> None:
+    tower = Tower(schedule())
+    database = ListedSource(schedule(task={"limit": 1}), origin=ScheduleOrigin.DATABASE)
+    first = tower.scheduler("one", sources=(tower.source, database))
+    first.turn()
+    first._resign()
+    tower.source.faults = ("redis.yaml:3: no",)
+    tower.scheduler("two", sources=(tower.source, database)).turn()
+    record = tower.record()
+    assert record.origin is ScheduleOrigin.FILES
+    assert "limit" not in record.schedule.task
