@@ -16,7 +16,7 @@ from taskerman.errors import AnswerUnknown, RefusedByState, ScheduleUnknown
 from taskerman.model.ids import TaskId
 from taskerman.model.schedule import ScheduleName
 from taskerman.model.schedule_record import Paused, PendingFiring, ScheduleRecord
-from taskerman.policy.emission import note_sent, resumed
+from taskerman.policy.emission import full, note_sent, resumed
 from taskerman.ports.tree import Committed, Create, Delete, Op, Set, Stat, Tree
 
 __all__ = ["Change", "KnownSchedule", "ScheduleVerbs", "Written", "bell", "read_schedules", "write_schedules"]
@@ -169,7 +169,7 @@ class ScheduleVerbs(Verbs):
     def trigger(self, name: ScheduleName, firing: PendingFiring, why: str) -> ScheduleRecord:
         """Decide a firing beside its times: from here on it is sent, by whoever comes first. Idempotent by its id.
 
-        Raises `ScheduleUnknown`.
+        Raises `ScheduleUnknown`, `RefusedByState` (it is declared no more; too many wait for the queue).
         """
 
         def build() -> tuple[list[Op], ScheduleRecord]:
@@ -178,6 +178,11 @@ class ScheduleVerbs(Verbs):
                 raise RefusedByState(
                     f"{name} is declared no more, since {known.record.retired_at:%Y-%m-%dT%H:%M:%SZ}.",
                     next_step="Submit its task by itself: `taskerman submit`.",
+                )
+            if full(known.record.pending):
+                raise RefusedByState(
+                    f"{len(known.record.pending)} firings of {name} are decided, and the queue has not taken them.",
+                    next_step="They are sent when it does; `taskerman doctor` looks at the queues.",
                 )
             after = known.record.model_copy(update={"pending": (*known.record.pending, firing)})
             return self._ops(name, after, known), after

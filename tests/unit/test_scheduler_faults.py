@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
-from taskerman.errors import CoordinationUnavailable, HistoryUnavailable, UsageError
-from taskerman.model.schedule_record import ScheduleOrigin
+from taskerman.coordination.schedules import ScheduleVerbs
+from taskerman.errors import CoordinationUnavailable, HistoryUnavailable, RefusedByState, UsageError
+from taskerman.model.schedule import task_id_of
+from taskerman.model.schedule_record import PendingFiring, ScheduleOrigin
+from taskerman.testing.queue_faults import FaultyQueues, QueueFaults
 from tests.support.scheduling import ListedSource, Tower, schedule
 
 HOUR = 3600
@@ -103,3 +108,40 @@ def test_what_a_file_declares_stays_while_it_cannot_be_read_also_if_the_database
     record = tower.record()
     assert record.origin is ScheduleOrigin.FILES
     assert "limit" not in record.schedule.task
+
+
+# --- what is too much for a record -----------------------------------------------------------------------
+
+
+def test_what_is_decided_of_one_while_the_queue_is_away_never_outgrows_its_record() -> None:
+    """50 documents of 60 KiB are three times what one commit may weigh. All of them come, each once."""
+    large = {"taskerman_params": {"action_args": {"text": 'a "word" ' * 5_000}}}
+    tower = Tower(
+        schedule(every="1m", catch_up="all", catch_up_horizon="1d", overlap="queue", task=large), schedule("other")
+    )
+    scheduler = tower.scheduler(queues=FaultyQueues(tower.fleet.queues, QueueFaults(fail_sends=7)))
+    scheduler.turn()
+    tower.clock.advance(HOUR)
+    for _ in range(60):
+        scheduler.turn()
+        tower.clock.advance(0.5)
+    ids = [task for task in sorted(tower.ids()) if task.startswith("nightly")]
+    assert ids == [
+        task_id_of("nightly", datetime(2026, 1, 1, 12, tzinfo=UTC) + k * timedelta(minutes=1)) for k in range(1, 61)
+    ]
+    assert "other-20260101T130000Z" in tower.ids()
+
+
+def test_a_trigger_that_a_record_cannot_take_is_refused() -> None:
+    tower = Tower(schedule())
+    tower.scheduler().turn()
+    verbs = ScheduleVerbs(tower.fleet.tree, "ada@laptop", tower.clock.now)
+    for k in range(7):
+        verbs.trigger("nightly", firing(tower, k), "now")
+    with pytest.raises(RefusedByState, match="7 firings of nightly are decided"):
+        verbs.trigger("nightly", firing(tower, 8), "now")
+    assert len(tower.record().pending) == 7
+
+
+def firing(tower: Tower, k: int) -> PendingFiring:
+    return PendingFiring(task_id=f"nightly-x{k}", nominal=None, due=tower.clock.now(), body="x" * 64_000)
