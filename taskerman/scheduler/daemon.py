@@ -145,7 +145,7 @@ class Scheduler:
             waits.append((due - self._kit.clock.now()) / timedelta(seconds=1))
         again = self._emitting.next_send_s()
         if again is not None:
-            waits.append(max(again, 0.25))
+            waits.append(again)
         return max(min(waits), _LEAST_REST_S)
 
     def _resign(self) -> None:

@@ -6,15 +6,22 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from taskerman.coordination import layout
+from taskerman.coordination.operator_moves import OperatorMoves
 from taskerman.coordination.schedules import ScheduleVerbs
-from taskerman.errors import CoordinationUnavailable, HistoryUnavailable, RefusedByState, UsageError
+from taskerman.errors import CoordinationUnavailable, HistoryUnavailable, NotPermitted, RefusedByState, UsageError
+from taskerman.model.outcome import Outcome
 from taskerman.model.schedule import task_id_of
 from taskerman.model.schedule_record import PendingFiring, ScheduleOrigin
+from taskerman.ports.tree import Set
+from taskerman.scheduler import Scheduler
 from taskerman.testing.queue_faults import FaultyQueues, QueueFaults
+from tests.support.fleet import NODES
 from tests.support.scheduling import ListedSource, Tower, schedule
 
 HOUR = 3600
 FIRST = "nightly-20260101T130000Z"
+SECOND = "nightly-20260102T130000Z"
 
 
 def away() -> Exception:
@@ -145,3 +152,66 @@ def test_a_trigger_that_a_record_cannot_take_is_refused() -> None:
 
 def firing(tower: Tower, k: int) -> PendingFiring:
     return PendingFiring(task_id=f"nightly-x{k}", nominal=None, due=tower.clock.now(), body="x" * 64_000)
+
+
+# --- one task, or one record, that is in the way ---------------------------------------------------------
+
+
+def run_into_the_next(tower: Tower) -> Scheduler:
+    """The first tasks are planned and open when the second are due."""
+    scheduler = tower.scheduler()
+    scheduler.turn()
+    tower.clock.advance(HOUR)
+    scheduler.turn()
+    tower.fleet.route()
+    tower.clock.advance(24 * HOUR)
+    return scheduler
+
+
+def test_a_task_that_may_not_be_cancelled_holds_up_its_own_schedule_and_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tower = Tower(schedule(overlap="cancel_previous"), schedule("other", overlap="queue"))
+    scheduler = run_into_the_next(tower)
+
+    def refuse(*_: object) -> None:
+        raise NotPermitted("/tasks may not be written")
+
+    monkeypatch.setattr(OperatorMoves, "cancel", refuse)
+    scheduler.turn()
+    scheduler.turn()
+    assert tower.ids() == ["other-20260102T130000Z"]
+    (said,) = tower.said("firings_not_sent")
+    assert (said["code"], said["count"]) == ("E-DENIED", 1)
+    monkeypatch.undo()
+    scheduler.turn()
+    assert tower.ids() == ["other-20260102T130000Z", SECOND]
+
+
+def test_while_a_firing_waits_for_a_router_the_scheduler_rests_between_its_turns() -> None:
+    tower = Tower(schedule(overlap="cancel_previous"))
+    scheduler = tower.scheduler()
+    scheduler.turn()
+    for hours in (1, 24):
+        tower.clock.advance(hours * HOUR)
+        scheduler.turn()
+    assert [one.task_id for one in tower.record().pending] == [SECOND]
+    assert scheduler._rest_s() == 2
+
+
+@pytest.mark.parametrize("spoilt", ["plan", "end"])
+def test_a_task_whose_records_cannot_be_read_is_given_up_when_its_time_has_passed(spoilt: str) -> None:
+    tower = Tower(schedule(not_after="2d"), schedule("other", overlap="queue"))
+    scheduler = run_into_the_next(tower)
+    tower.fleet.join(FIRST, *(node.id for node in NODES))
+    for node in NODES:
+        tower.fleet.do(FIRST, node.id, Outcome.SUCCEEDED)
+    path = layout.task(FIRST) if spoilt == "plan" else layout.end(FIRST, NODES[0].id)
+    tower.fleet.tree.commit([Set(path, b"not what it was", None)])
+    scheduler.turn()
+    assert tower.ids() == ["other-20260102T130000Z"]
+    assert tower.record().passed_why == f"{FIRST} is still open"
+    tower.clock.advance(48 * HOUR)
+    scheduler.turn()
+    assert task_id_of("nightly", datetime(2026, 1, 4, 13, tzinfo=UTC)) in tower.ids()
+    assert tower.said("schedule_task_ended")[0]["verdict"] == "unknown"
