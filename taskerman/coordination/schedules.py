@@ -12,14 +12,23 @@ from dataclasses import dataclass
 from taskerman.coordination import layout
 from taskerman.coordination.reading import get_each
 from taskerman.coordination.verbs import Verbs
-from taskerman.errors import AnswerUnknown, RefusedByState, ScheduleUnknown
+from taskerman.errors import AnswerUnknown, Bug, RefusedByState, ScheduleUnknown
 from taskerman.model.ids import TaskId
 from taskerman.model.schedule import ScheduleName
 from taskerman.model.schedule_record import Paused, PendingFiring, ScheduleRecord
 from taskerman.policy.emission import full, note_sent, resumed
 from taskerman.ports.tree import Committed, Create, Delete, Op, Set, Stat, Tree
 
-__all__ = ["Change", "KnownSchedule", "ScheduleVerbs", "Written", "bell", "read_schedules", "write_schedules"]
+__all__ = [
+    "Change",
+    "KnownSchedule",
+    "ScheduleVerbs",
+    "Written",
+    "bell",
+    "read_schedules",
+    "schedule_names",
+    "write_schedules",
+]
 
 _AT_ONCE = 100
 _MOST_BYTES = 500_000
@@ -60,18 +69,32 @@ class Written:
     stale: frozenset[ScheduleName]
 
 
-def read_schedules(tree: Tree, names: Iterable[ScheduleName] | None = None) -> dict[ScheduleName, KnownSchedule]:
-    """The records of `names`, or of all, by name; those that are not there are left out."""
-    if names is None:
-        listing = tree.children(layout.SCHEDULES)
-        names = () if listing is None else listing.names
-    wanted = list(names)
+def read_schedules(
+    tree: Tree, names: Iterable[ScheduleName] | None = None, spoilt: dict[str, str] | None = None
+) -> dict[ScheduleName, KnownSchedule]:
+    """The records of `names`, or of all, by name; those that are not there are left out.
+
+    `spoilt`: takes the names of those that cannot be read, and why; without it the first one raises `Bug`.
+    """
+    wanted = schedule_names(tree) if names is None else list(names)
     records = get_each(tree, [layout.schedule(name) for name in wanted])
-    return {
-        name: KnownSchedule(layout.decode(ScheduleRecord, record, layout.schedule(name)), record.stat.version)
-        for name, record in zip(wanted, records, strict=True)
-        if record is not None
-    }
+    found: dict[ScheduleName, KnownSchedule] = {}
+    for name, record in zip(wanted, records, strict=True):
+        try:
+            if record is not None:
+                kept = layout.decode(ScheduleRecord, record, layout.schedule(name))
+                found[name] = KnownSchedule(kept, record.stat.version)
+        except Bug as error:
+            if spoilt is None:
+                raise
+            spoilt[name] = str(error)
+    return found
+
+
+def schedule_names(tree: Tree) -> Sequence[ScheduleName]:
+    """Of every record that there is."""
+    listing = tree.children(layout.SCHEDULES)
+    return () if listing is None else listing.names
 
 
 def bell(tree: Tree) -> tuple[int, ScheduleName]:

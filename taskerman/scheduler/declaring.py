@@ -29,6 +29,7 @@ class Declaring:
         self._declared: dict[ScheduleOrigin, Sequence[Declaration]] = {}
         self._unread: set[ScheduleOrigin] = set()
         self._ill: dict[ScheduleOrigin, str] = {}
+        self._spoilt: dict[str, str] = {}
         self._due = True
         self.again()
 
@@ -41,6 +42,7 @@ class Declaring:
     def look(self) -> None:
         """Read what changed, and write what is to be in force. Raises `CoordinationUnavailable`, `StopNow`."""
         news = [self._read(source) for source in self._kit.sources]
+        self._look_at_spoilt()
         if self._due or any(news):
             self._due = True  # until it is written: a source says only once that it changed
             self._due = not self._adopt()
@@ -85,6 +87,14 @@ class Declaring:
             kit.say("schedules_read_again", origin=origin.value, place=source.place)
         return True
 
+    def _look_at_spoilt(self) -> None:
+        """Tell of records that cannot be read, once; where one was mended or taken away, compare again."""
+        spoilt = dict(self._table.spoilt)
+        for name in spoilt.keys() - self._spoilt.keys():
+            self._kit.say("schedule_spoilt", "error", schedule=name, why=spoilt[name])
+        self._due |= bool(self._spoilt.keys() - spoilt.keys())
+        self._spoilt = spoilt
+
     def _is_new(self, origin: ScheduleOrigin, error: TaskermanError) -> bool:
         known, self._ill[origin] = self._ill.get(origin), str(error)
         return known != str(error)
@@ -106,6 +116,8 @@ class Declaring:
         changes: list[Change] = []
         counts = {"new": 0, "changed": 0, "retired": 0}
         for name, declared in wanted.items():
+            if name in table.spoilt:
+                continue
             known = table.record(name)
             if known is not None and known.retired_at is None and known.origin in hidden:
                 continue  # what is declared where nobody can look now stays

@@ -13,7 +13,7 @@ from taskerman.errors import CoordinationUnavailable, HistoryUnavailable, NotPer
 from taskerman.model.outcome import Outcome
 from taskerman.model.schedule import task_id_of
 from taskerman.model.schedule_record import PendingFiring, ScheduleOrigin
-from taskerman.ports.tree import Set
+from taskerman.ports.tree import Create, Delete, Set
 from taskerman.scheduler import Scheduler
 from taskerman.testing.queue_faults import FaultyQueues, QueueFaults
 from tests.support.fleet import NODES
@@ -215,3 +215,31 @@ def test_a_task_whose_records_cannot_be_read_is_given_up_when_its_time_has_passe
     scheduler.turn()
     assert task_id_of("nightly", datetime(2026, 1, 4, 13, tzinfo=UTC)) in tower.ids()
     assert tower.said("schedule_task_ended")[0]["verdict"] == "unknown"
+
+
+def test_a_record_that_cannot_be_read_keeps_no_other_from_firing_and_is_adopted_anew_when_it_is_gone() -> None:
+    tower = Tower(schedule(), schedule("other"))
+    tower.scheduler("one").run_once()
+    tower.fleet.tree.commit([Set(layout.schedule("nightly"), b"{}", None), Create(layout.schedule("no schedule"))])
+    tower.clock.advance(HOUR)
+    scheduler = tower.scheduler("two")
+    for _ in range(3):
+        scheduler.turn()
+    assert tower.ids() == ["other-20260101T130000Z"]
+    assert sorted(str(event["schedule"]) for event in tower.said("schedule_spoilt")) == ["nightly", "no schedule"]
+    tower.fleet.tree.commit([Delete(layout.schedule("nightly"))])
+    scheduler.turn()
+    tower.clock.advance(24 * HOUR)
+    scheduler.turn()
+    assert SECOND in tower.ids()
+
+
+def test_a_record_that_is_spoilt_while_somebody_leads_is_told_when_the_bell_rings() -> None:
+    tower = Tower(schedule(), schedule("other"))
+    scheduler = tower.scheduler()
+    scheduler.turn()
+    tower.fleet.tree.commit([Set(layout.schedule("nightly"), b"{}", None), Set(layout.SCHEDULES, b"nightly", None)])
+    tower.clock.advance(HOUR)
+    scheduler.turn()
+    assert tower.ids() == ["other-20260101T130000Z"]
+    assert len(tower.said("schedule_spoilt")) == 1
