@@ -14,7 +14,9 @@ from taskerman.model.outcome import Outcome
 from taskerman.model.schedule import task_id_of
 from taskerman.model.schedule_record import PendingFiring, ScheduleOrigin
 from taskerman.ports.tree import Create, Delete, Set
+from taskerman.pulse import Pulse
 from taskerman.scheduler import Scheduler
+from taskerman.testing.clock import ManualClock
 from taskerman.testing.queue_faults import FaultyQueues, QueueFaults
 from tests.support.fleet import NODES
 from tests.support.scheduling import ListedSource, Tower, schedule
@@ -243,3 +245,56 @@ def test_a_record_that_is_spoilt_while_somebody_leads_is_told_when_the_bell_ring
     scheduler.turn()
     assert tower.ids() == ["other-20260101T130000Z"]
     assert len(tower.said("schedule_spoilt")) == 1
+
+
+# --- one that should not lead ----------------------------------------------------------------------------
+
+
+def test_one_with_a_wrong_clock_lets_another_one_lead() -> None:
+    tower = Tower(schedule())
+    wrong = ManualClock(tower.clock.now())
+    one, two = tower.scheduler("one", clock=wrong), tower.scheduler("two")
+    assert one.turn()
+    wrong.advance(HOUR)
+    assert not one.turn()
+    assert two.turn()
+    assert not one.turn()
+    assert len(tower.said("clock_differs")) == 1
+    tower.clock.advance(HOUR)
+    assert two.turn()
+    assert tower.ids() == [FIRST]
+
+
+def test_once_with_a_wrong_clock_does_not_say_that_nothing_was_due() -> None:
+    tower = Tower(schedule())
+    tower.scheduler().run_once()
+    tower.clock.advance(HOUR)
+    wrong = ManualClock(tower.clock.now() + timedelta(hours=1))
+    with pytest.raises(RefusedByState, match="clock"):
+        tower.scheduler("two", clock=wrong).run_once()
+    assert tower.scheduler("three").run_once()
+    assert tower.ids() == [FIRST]
+
+
+def test_one_that_lacks_what_it_needs_lets_another_one_lead() -> None:
+    """Its key is gone. It says so, and whoever stands by has one."""
+    tower = Tower(schedule())
+
+    def keyless(*_: object) -> str:
+        raise UsageError("the key cannot be read")
+
+    who: list[object] = []
+
+    class Watched(Pulse):
+        def rest(self, wait_s: float, *, well: bool = True) -> None:
+            who.append(tower.fleet.tree.get(layout.leader("scheduler")))
+            one.stop()
+
+    one = tower.scheduler("one", body_of=keyless, pulse=Watched())
+    assert one.turn()
+    tower.clock.advance(HOUR)
+    one.run()
+    assert who == [None]
+    assert [event["code"] for event in tower.said("scheduler_waits")] == ["E-USAGE"]
+    assert tower.scheduler("two").turn()
+    assert tower.ids() == [FIRST]
