@@ -96,8 +96,9 @@ def adopt(known: ScheduleRecord | None, declared: Declaration, now: datetime) ->
     a moment: what it would have done before is not made up for.
     """
     if known is None:
+        schedule = declared.schedule
         return ScheduleRecord(
-            schedule=declared.schedule, origin=declared.origin, place=declared.place, since=now, through=now
+            schedule=schedule, origin=declared.origin, place=declared.place, since=now, through=now - schedule.offset
         )
     if known.declared_as(declared):
         return None
@@ -141,8 +142,10 @@ def resumed(known: ScheduleRecord, now: datetime) -> ScheduleRecord:
 
 
 def _from_now(record: ScheduleRecord, now: datetime) -> ScheduleRecord:
+    """What is due later than `now` fires: also what has its nominal time behind it, and its jitter before it."""
+    through = max(record.through, now - record.schedule.offset)
     # Staleness begins anew too: nothing was to succeed meanwhile.
-    return record.model_copy(update={"since": now, "through": max(record.through, now), "succeeded": None})
+    return record.model_copy(update={"since": now, "through": through, "succeeded": None})
 
 
 # --- its time has come -----------------------------------------------------------------------------------

@@ -6,12 +6,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from taskerman import control
 from taskerman.coordination import layout
 from taskerman.coordination.operator_moves import OperatorMoves
 from taskerman.coordination.schedules import ScheduleVerbs
 from taskerman.errors import CoordinationUnavailable, HistoryUnavailable, NotPermitted, RefusedByState, UsageError
 from taskerman.model.outcome import Outcome
-from taskerman.model.schedule import task_id_of
+from taskerman.model.schedule import Schedule, task_id_of
 from taskerman.model.schedule_record import PendingFiring, ScheduleOrigin
 from taskerman.ports.tree import Create, Delete, Set
 from taskerman.pulse import Pulse
@@ -298,3 +299,42 @@ def test_one_that_lacks_what_it_needs_lets_another_one_lead() -> None:
     assert [event["code"] for event in tower.said("scheduler_waits")] == ["E-USAGE"]
     assert tower.scheduler("two").turn()
     assert tower.ids() == [FIRST]
+
+
+# --- from now --------------------------------------------------------------------------------------------
+
+
+def late() -> Schedule:
+    """Of 11:30 each day, and due after 12:00, when a fleet's clock starts."""
+    one = schedule(cron="30 11 * * *", jitter="1d")
+    assert one.offset > timedelta(minutes=40)
+    return one
+
+
+@pytest.mark.parametrize("before", ["unseen", "paused", "disabled"])
+def test_what_begins_between_a_nominal_time_and_its_jitter_fires_when_it_is_due(before: str) -> None:
+    """With a jitter of a day a pause of a minute would else cost the firing of that day."""
+    tower = Tower()
+    scheduler = tower.scheduler()
+    if before != "unseen":
+        tower.source.declare(late().model_copy(update={"enabled": before != "disabled"}))
+        scheduler.turn()
+    verbs = ScheduleVerbs(tower.fleet.tree, "ada@laptop", tower.clock.now)
+    if before == "paused":
+        verbs.pause("nightly", "a moment")
+    tower.clock.advance(60)
+    tower.source.declare(late())
+    if before == "paused":
+        verbs.resume("nightly", "over")
+    scheduler.turn()
+    due = datetime(2026, 1, 1, 11, 30, tzinfo=UTC) + late().offset
+    shown = control.show_schedule(tower.fleet.desk, "nightly")
+    assert shown.line.next[0] == due
+    assert shown.document is not None
+    assert shown.document["task_id"] == "nightly-20260101T113000Z"
+    tower.clock.jump(due - timedelta(seconds=1) - tower.clock.now())
+    scheduler.turn()
+    assert tower.ids() == []
+    tower.clock.advance(1)
+    scheduler.turn()
+    assert tower.ids() == ["nightly-20260101T113000Z"]
