@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from taskerman.coordination import layout
 from taskerman.coordination.reading import get_each
@@ -176,7 +177,12 @@ class ScheduleVerbs(Verbs):
         return self._commit(build, "schedule pause", name, why)
 
     def resume(self, name: ScheduleName, why: str) -> ScheduleRecord:
-        """It fires again, from now on. Raises `ScheduleUnknown`, `RefusedByState` (it is not paused)."""
+        """It fires again, from now on. Raises `ScheduleUnknown`, `RefusedByState` (it is not paused).
+
+        Now by the tree's clock: a person's that is ahead would leave out what comes, and one that is behind make up for
+        what was due in the pause.
+        """
+        now = self._tree_time(name)
 
         def build() -> tuple[list[Op], ScheduleRecord]:
             known = self._known(name)
@@ -184,7 +190,7 @@ class ScheduleVerbs(Verbs):
                 raise RefusedByState(
                     f"{name} is not paused.", next_step=f"`taskerman schedules show {name}` shows how it stands."
                 )
-            after = resumed(known.record, self._clock())
+            after = resumed(known.record, now)
             return self._ops(name, after, known), after
 
         return self._commit(build, "schedule resume", name, why)
@@ -223,6 +229,15 @@ class ScheduleVerbs(Verbs):
                 return
             if write_schedules(self._tree, [Change(name, after, known.version)]).done:
                 return
+
+    def _tree_time(self, name: ScheduleName) -> datetime:
+        """What the tree's clock says, by writing the record as it is."""
+        for _ in range(_TRIES):
+            known = self._known(name)
+            done = self._tree.commit([Set(layout.schedule(name), known.record.to_json(), known.version)])
+            if isinstance(done, Committed) and isinstance(done.results[0], Stat):
+                return datetime.fromtimestamp(done.results[0].changed_ms / 1000, UTC)
+        raise RefusedByState(f"{name} changes too fast; nothing was done.", next_step="Try again.")
 
     def _known(self, name: ScheduleName) -> KnownSchedule:
         found = read_schedules(self._tree, [name]).get(name)

@@ -338,3 +338,21 @@ def test_what_begins_between_a_nominal_time_and_its_jitter_fires_when_it_is_due(
     tower.clock.advance(1)
     scheduler.turn()
     assert tower.ids() == ["nightly-20260101T113000Z"]
+
+
+@pytest.mark.parametrize("off", [timedelta(days=-1), timedelta(days=2)], ids=["behind", "ahead"])
+def test_a_resume_counts_from_the_trees_clock_and_not_from_a_persons(off: timedelta) -> None:
+    tower = Tower(schedule(catch_up_horizon="12h"))
+    scheduler = tower.scheduler()
+    scheduler.turn()
+    wrong = ManualClock(tower.clock.now())
+    verbs = ScheduleVerbs(tower.fleet.tree, "ada@laptop", wrong.now)
+    verbs.pause("nightly", "incident")
+    tower.clock.advance(2 * HOUR)
+    wrong.jump(timedelta(hours=2) + off)
+    verbs.resume("nightly", "over")
+    scheduler.turn()
+    assert tower.ids() == []
+    tower.clock.advance(23 * HOUR)
+    scheduler.turn()
+    assert tower.ids() == [SECOND]
