@@ -18,6 +18,9 @@ from taskerman.scheduler.table import Table
 
 __all__ = ["Declaring"]
 
+_SHARE = 10
+"""A source that is away is left alone for so many times as long as it kept us: firings wait meanwhile."""
+
 
 class Declaring:
     """Looks at the sources now and then. Used from one thread."""
@@ -30,6 +33,7 @@ class Declaring:
         self._unread: set[ScheduleOrigin] = set()
         self._ill: dict[ScheduleOrigin, str] = {}
         self._spoilt: dict[str, str] = {}
+        self._not_before: dict[ScheduleOrigin, float] = {}
         self._due = True
         self.again()
 
@@ -55,6 +59,9 @@ class Declaring:
     def _read(self, source: ScheduleSource) -> bool:
         """Whether it has something new to say. What keeps it from that is said once."""
         kit, origin = self._kit, source.origin
+        began = kit.clock.monotonic()
+        if began < self._not_before.get(origin, began):
+            return False
         try:
             if not source.changed() and origin not in self._unread:
                 return False
@@ -75,6 +82,8 @@ class Declaring:
         except StopNow:
             raise
         except Exception as unforeseen:  # stops one source, not the schedules that are in force, and is told
+            ended = kit.clock.monotonic()
+            self._not_before[origin] = ended + _SHARE * (ended - began)
             failure = unforeseen if isinstance(unforeseen, TaskermanError) else _bug(unforeseen)
             if self._is_new(origin, failure):
                 kit.say(

@@ -104,6 +104,7 @@ class Emitting:
         claims: dict[ScheduleName, Claimed] = {}
         changes: list[Change] = []
         for name, record in records.items():
+            kit.pulse.beat()  # to count what was missed in a month takes its time
             claimed = claim(follow(record, ended), now, kit.body_of)
             if claimed is not None:
                 claims[name] = claimed

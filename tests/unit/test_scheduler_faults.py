@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -118,6 +119,24 @@ def test_what_a_file_declares_stays_while_it_cannot_be_read_also_if_the_database
     record = tower.record()
     assert record.origin is ScheduleOrigin.FILES
     assert "limit" not in record.schedule.task
+
+
+def test_a_source_that_does_not_answer_costs_a_small_part_of_the_time_in_which_others_fire() -> None:
+    tower = Tower(schedule(every="1m", overlap="queue"))
+    asked: list[float] = []
+
+    class Silent(ListedSource):
+        def changed(self) -> bool:
+            asked.append(tower.clock.monotonic())
+            tower.clock.advance(20)
+            raise away()
+
+    scheduler = tower.scheduler(sources=(tower.source, Silent(origin=ScheduleOrigin.DATABASE)))
+    for _ in range(HOUR // 5):
+        scheduler.turn()
+        tower.clock.advance(5)
+    assert min(after - before for before, after in pairwise(asked)) >= 220
+    assert max(float(str(event["delay_s"])) for event in tower.said("schedule_fired")) <= 25
 
 
 # --- what is too much for a record -----------------------------------------------------------------------
