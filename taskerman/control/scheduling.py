@@ -167,7 +167,8 @@ def show_schedule(desk: Desk, name: ScheduleName) -> ScheduleShown:
     tree, now = desk.opened(), desk.now()
     found = _record(desk, name)
     record = follow(found, ended_tasks(tree, found.open, now))
-    nominal = next_nominal(record.schedule, max(record.through, now)) if record.fires else None
+    after = max(record.through, now - record.schedule.offset)
+    nominal = next_nominal(record.schedule, after) if record.fires else None
     return ScheduleShown(
         line=_line(record, now),
         definition=record.schedule.model_dump(mode="json", exclude_defaults=True),

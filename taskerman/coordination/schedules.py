@@ -8,18 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from taskerman.coordination import layout
 from taskerman.coordination.reading import get_each
 from taskerman.coordination.verbs import Verbs
-from taskerman.errors import AnswerUnknown, RefusedByState, ScheduleUnknown
+from taskerman.errors import AnswerUnknown, Bug, RefusedByState, ScheduleUnknown
 from taskerman.model.ids import TaskId
 from taskerman.model.schedule import ScheduleName
 from taskerman.model.schedule_record import Paused, PendingFiring, ScheduleRecord
-from taskerman.policy.emission import note_sent, resumed
+from taskerman.policy.emission import full, note_sent, resumed
 from taskerman.ports.tree import Committed, Create, Delete, Op, Set, Stat, Tree
 
-__all__ = ["Change", "KnownSchedule", "ScheduleVerbs", "Written", "bell", "read_schedules", "write_schedules"]
+__all__ = [
+    "Change",
+    "KnownSchedule",
+    "ScheduleVerbs",
+    "Written",
+    "bell",
+    "read_schedules",
+    "schedule_names",
+    "write_schedules",
+]
 
 _AT_ONCE = 100
 _MOST_BYTES = 500_000
@@ -60,18 +70,32 @@ class Written:
     stale: frozenset[ScheduleName]
 
 
-def read_schedules(tree: Tree, names: Iterable[ScheduleName] | None = None) -> dict[ScheduleName, KnownSchedule]:
-    """The records of `names`, or of all, by name; those that are not there are left out."""
-    if names is None:
-        listing = tree.children(layout.SCHEDULES)
-        names = () if listing is None else listing.names
-    wanted = list(names)
+def read_schedules(
+    tree: Tree, names: Iterable[ScheduleName] | None = None, spoilt: dict[str, str] | None = None
+) -> dict[ScheduleName, KnownSchedule]:
+    """The records of `names`, or of all, by name; those that are not there are left out.
+
+    `spoilt`: takes the names of those that cannot be read, and why; without it the first one raises `Bug`.
+    """
+    wanted = schedule_names(tree) if names is None else list(names)
     records = get_each(tree, [layout.schedule(name) for name in wanted])
-    return {
-        name: KnownSchedule(layout.decode(ScheduleRecord, record, layout.schedule(name)), record.stat.version)
-        for name, record in zip(wanted, records, strict=True)
-        if record is not None
-    }
+    found: dict[ScheduleName, KnownSchedule] = {}
+    for name, record in zip(wanted, records, strict=True):
+        try:
+            if record is not None:
+                kept = layout.decode(ScheduleRecord, record, layout.schedule(name))
+                found[name] = KnownSchedule(kept, record.stat.version)
+        except Bug as error:
+            if spoilt is None:
+                raise
+            spoilt[name] = str(error)
+    return found
+
+
+def schedule_names(tree: Tree) -> Sequence[ScheduleName]:
+    """Of every record that there is."""
+    listing = tree.children(layout.SCHEDULES)
+    return () if listing is None else listing.names
 
 
 def bell(tree: Tree) -> tuple[int, ScheduleName]:
@@ -153,7 +177,12 @@ class ScheduleVerbs(Verbs):
         return self._commit(build, "schedule pause", name, why)
 
     def resume(self, name: ScheduleName, why: str) -> ScheduleRecord:
-        """It fires again, from now on. Raises `ScheduleUnknown`, `RefusedByState` (it is not paused)."""
+        """It fires again, from now on. Raises `ScheduleUnknown`, `RefusedByState` (it is not paused).
+
+        Now by the tree's clock: a person's that is ahead would leave out what comes, and one that is behind make up for
+        what was due in the pause.
+        """
+        now = self._tree_time(name)
 
         def build() -> tuple[list[Op], ScheduleRecord]:
             known = self._known(name)
@@ -161,7 +190,7 @@ class ScheduleVerbs(Verbs):
                 raise RefusedByState(
                     f"{name} is not paused.", next_step=f"`taskerman schedules show {name}` shows how it stands."
                 )
-            after = resumed(known.record, self._clock())
+            after = resumed(known.record, now)
             return self._ops(name, after, known), after
 
         return self._commit(build, "schedule resume", name, why)
@@ -169,7 +198,7 @@ class ScheduleVerbs(Verbs):
     def trigger(self, name: ScheduleName, firing: PendingFiring, why: str) -> ScheduleRecord:
         """Decide a firing beside its times: from here on it is sent, by whoever comes first. Idempotent by its id.
 
-        Raises `ScheduleUnknown`.
+        Raises `ScheduleUnknown`, `RefusedByState` (it is declared no more; too many wait for the queue).
         """
 
         def build() -> tuple[list[Op], ScheduleRecord]:
@@ -178,6 +207,11 @@ class ScheduleVerbs(Verbs):
                 raise RefusedByState(
                     f"{name} is declared no more, since {known.record.retired_at:%Y-%m-%dT%H:%M:%SZ}.",
                     next_step="Submit its task by itself: `taskerman submit`.",
+                )
+            if full(known.record.pending):
+                raise RefusedByState(
+                    f"{len(known.record.pending)} firings of {name} are decided, and the queue has not taken them.",
+                    next_step="They are sent when it does; `taskerman doctor` looks at the queues.",
                 )
             after = known.record.model_copy(update={"pending": (*known.record.pending, firing)})
             return self._ops(name, after, known), after
@@ -195,6 +229,15 @@ class ScheduleVerbs(Verbs):
                 return
             if write_schedules(self._tree, [Change(name, after, known.version)]).done:
                 return
+
+    def _tree_time(self, name: ScheduleName) -> datetime:
+        """What the tree's clock says, by writing the record as it is."""
+        for _ in range(_TRIES):
+            known = self._known(name)
+            done = self._tree.commit([Set(layout.schedule(name), known.record.to_json(), known.version)])
+            if isinstance(done, Committed) and isinstance(done.results[0], Stat):
+                return datetime.fromtimestamp(done.results[0].changed_ms / 1000, UTC)
+        raise RefusedByState(f"{name} changes too fast; nothing was done.", next_step="Try again.")
 
     def _known(self, name: ScheduleName) -> KnownSchedule:
         found = read_schedules(self._tree, [name]).get(name)

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from taskerman.coordination import layout
 from taskerman.coordination.answers import as_names
 from taskerman.coordination.reading import BATCH, get_each
+from taskerman.errors import Bug
 from taskerman.model.ids import TaskId
 from taskerman.model.outcome import End, Outcome
 from taskerman.model.plan import Plan, Tombstone, unpack_task
@@ -24,25 +25,36 @@ _MARGIN = timedelta(minutes=10)
 
 def ended_tasks(tree: Tree, tasks: Sequence[FiredTask], now: datetime) -> Mapping[TaskId, Ended]:
     """Of `tasks` those that are over. One that is not planned yet is not over, until its document was refused or its
-    time has passed. Reads may be old: one that ended a moment ago may be seen as open."""
+    time has passed; and so with one whose records cannot be read, because there are others. Reads may be old: one that
+    ended a moment ago may be seen as open."""
     plans = get_each(tree, [layout.task(task.task_id) for task in tasks])
     found: dict[TaskId, Ended] = {}
     standing: list[tuple[TaskId, Plan]] = []
     absent: list[FiredTask] = []
     for task, record in zip(tasks, plans, strict=True):
-        match None if record is None else unpack_task(record.data):
+        match None if record is None else _unpacked(record):
             case Plan() as plan:
                 standing.append((task.task_id, plan))
             case Tombstone() as tombstone:
                 found[task.task_id] = _ended(tombstone.summary)
             case None:
                 absent.append(task)
-    found |= _of_plans(tree, standing)
+    ends = _of_plans(tree, standing)
+    found |= {task: counts for task, counts in ends.items() if counts is not None}
+    absent += [task for task in tasks if task.task_id in ends.keys() - found.keys()]
     found |= _of_absent(tree, absent, now)
     return found
 
 
-def _of_plans(tree: Tree, plans: Sequence[tuple[TaskId, Plan]]) -> dict[TaskId, Ended]:
+def _unpacked(record: Record) -> Plan | Tombstone | None:
+    try:
+        return unpack_task(record.data)
+    except Bug:
+        return None
+
+
+def _of_plans(tree: Tree, plans: Sequence[tuple[TaskId, Plan]]) -> dict[TaskId, Ended | None]:
+    """None: it is over, and nobody can read how."""
     over: list[tuple[TaskId, Sequence[str]]] = []
     for start in range(0, len(plans), BATCH):
         some = plans[start : start + BATCH]
@@ -51,12 +63,15 @@ def _of_plans(tree: Tree, plans: Sequence[tuple[TaskId, Plan]]) -> dict[TaskId, 
             names = as_names(listing)
             if names is not None and len(names.names) >= len(plan.nodes):
                 over.append((task, names.names))
-    found: dict[TaskId, Ended] = {}
+    found: dict[TaskId, Ended | None] = {}
     for task, nodes in over:
         paths = [layout.end(task, node) for node in nodes]
         records = get_each(tree, paths)
         if all(record is not None for record in records):  # else it was redriven, or is being put away: look again
-            found[task] = _ended(_counted(paths, records))
+            try:
+                found[task] = _ended(_counted(paths, records))
+            except Bug:
+                found[task] = None
     return found
 
 

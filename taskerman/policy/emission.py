@@ -7,7 +7,7 @@ given, so that of two who decide at once only one has decided; and nothing is se
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -36,6 +36,7 @@ __all__ = [
     "claim",
     "follow",
     "forgotten",
+    "full",
     "note_sent",
     "resumed",
     "retire",
@@ -43,6 +44,9 @@ __all__ = [
 
 MOST_PENDING = 50
 """Of one schedule, decided and not sent: while the queue is away they would only grow old."""
+
+_MOST_PENDING_BYTES = 400_000
+"""The same in bytes. A record goes in one commit, and with one firing more it must still be far from the largest."""
 
 _MOST_OPEN = 50
 _ACCEPTED_FOR = timedelta(days=7)
@@ -92,8 +96,9 @@ def adopt(known: ScheduleRecord | None, declared: Declaration, now: datetime) ->
     a moment: what it would have done before is not made up for.
     """
     if known is None:
+        schedule = declared.schedule
         return ScheduleRecord(
-            schedule=declared.schedule, origin=declared.origin, place=declared.place, since=now, through=now
+            schedule=schedule, origin=declared.origin, place=declared.place, since=now, through=now - schedule.offset
         )
     if known.declared_as(declared):
         return None
@@ -137,8 +142,10 @@ def resumed(known: ScheduleRecord, now: datetime) -> ScheduleRecord:
 
 
 def _from_now(record: ScheduleRecord, now: datetime) -> ScheduleRecord:
+    """What is due later than `now` fires: also what has its nominal time behind it, and its jitter before it."""
+    through = max(record.through, now - record.schedule.offset)
     # Staleness begins anew too: nothing was to succeed meanwhile.
-    return record.model_copy(update={"since": now, "through": max(record.through, now), "succeeded": None})
+    return record.model_copy(update={"since": now, "through": through, "succeeded": None})
 
 
 # --- its time has come -----------------------------------------------------------------------------------
@@ -146,9 +153,12 @@ def _from_now(record: ScheduleRecord, now: datetime) -> ScheduleRecord:
 
 def blocked(record: ScheduleRecord) -> bool:
     """Whether what was decided of it must be sent before anything more is decided."""
-    if record.schedule.overlap is Overlap.QUEUE:
-        return len(record.pending) >= MOST_PENDING
-    return bool(record.pending)
+    return full(record.pending) if record.schedule.overlap is Overlap.QUEUE else bool(record.pending)
+
+
+def full(pending: Sequence[PendingFiring]) -> bool:
+    """Whether so many are decided that a record takes no more."""
+    return len(pending) >= MOST_PENDING or sum(len(one.to_json()) for one in pending) >= _MOST_PENDING_BYTES
 
 
 def claim(record: ScheduleRecord, now: datetime, body_of: BodyOf) -> Claimed | None:
@@ -164,10 +174,13 @@ def claim(record: ScheduleRecord, now: datetime, body_of: BodyOf) -> Claimed | N
         return None
     emitted: list[PendingFiring] = []
     passed: list[Passed] = []
-    missed = due.missed
+    missed, through = due.missed, due.through
     if due.missed and due.missed_last is not None:
         passed.append(Passed(schedule.firing(due.missed_last).due, "nobody looked in time", missed=True))
-    for firing in due.emit:
+    for n, firing in enumerate(due.emit):
+        if full((*record.pending, *emitted)):
+            through = due.emit[n - 1].nominal  # the rest is decided when these are sent
+            break
         before = (*(task.task_id for task in record.open), *(pending.task_id for pending in emitted))
         if before and schedule.overlap is Overlap.SKIP:
             passed.append(Passed(firing.due, f"{before[-1]} is still open", missed=False))
@@ -190,7 +203,7 @@ def claim(record: ScheduleRecord, now: datetime, body_of: BodyOf) -> Claimed | N
         )
     after = record.model_copy(
         update={
-            "through": due.through,
+            "through": through,
             "pending": (*record.pending, *emitted),
             "skipped": record.skipped + sum(not one.missed for one in passed),
             "missed": record.missed + missed,

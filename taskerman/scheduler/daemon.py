@@ -1,7 +1,8 @@
 """The scheduler's loop: lead if nobody does; then take over what is declared, and emit what is due.
 
 A scheduler that does not lead does nothing but ask whether it should. One whose clock is not the tree's emits nothing,
-and says so: it would be early or late, and could not tell.
+and says so: it would be early or late, and could not tell. It lets another one lead, and so does one that lacks a right
+or a key, or meets a bug: what keeps one from its work must not keep all.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from datetime import timedelta
 
 from taskerman.coordination.belonging import InstallationGuard
 from taskerman.coordination.leading import Leadership, Leading
-from taskerman.errors import InstallationRefused, StopNow, TaskermanError
+from taskerman.errors import InstallationRefused, RefusedByState, StopNow, TaskermanError, TransientError
 from taskerman.scheduler.declaring import Declaring
 from taskerman.scheduler.emitting import Emitting
 from taskerman.scheduler.following import Following
@@ -59,7 +60,7 @@ class Scheduler:
             kit.pulse.beat()
             try:
                 leads, well, refused = self.turn(), True, ""
-                wait = self._rest_s() if leads else kit.rhythm.stand_by.total_seconds() * (0.75 + 0.5 * self._throw())
+                wait = self._rest_s() if leads else self._stand_by_s()
             except InstallationRefused as error:  # a person must look; until then nothing is emitted
                 if refused != str(error):
                     refused = str(error)
@@ -70,6 +71,9 @@ class Scheduler:
             except TaskermanError as error:
                 kit.say("scheduler_waits", "warning", why=str(error), code=error.code)
                 wait, well = 0.5 + self._throw(), False
+                if not isinstance(error, TransientError):
+                    self._step_back()
+                    wait = _REFUSED_S * (0.75 + 0.5 * self._throw())
             kit.pulse.rest(wait, well=well)
             self._stop.wait(wait)
         self._resign()
@@ -79,11 +83,16 @@ class Scheduler:
         """Take over what is declared, emit what is due, look at what was emitted, and resign. False: another one leads.
 
         Raises `CoordinationUnavailable`, `StopNow`; `QueuesUnavailable`: something is decided and could not be sent,
-        and the next one sends it.
+        and the next one sends it; `RefusedByState`: the clock is not the tree's.
         """
         self._kit.pulse.beat()
         try:
             led = self.turn()
+            if not self._clock_was_right:
+                raise RefusedByState(
+                    "This machine's clock is not ZooKeeper's: nothing was emitted.",
+                    next_step="Set it; `taskerman doctor` says by how much it differs.",
+                )
             for _ in range(_MOST_TURNS):  # one that makes up for many decides some at a time
                 if not led or not self._more_is_due():
                     break
@@ -95,15 +104,17 @@ class Scheduler:
             self._resign()
 
     def turn(self) -> bool:
-        """Everything that is due, if we lead; False: we do not. Raises `CoordinationUnavailable`, `StopNow`."""
+        """Everything that is due, if we lead; False: we do not, or should not. Raises `CoordinationUnavailable`,
+        `StopNow`."""
         kit, rhythm = self._kit, self._kit.rhythm
         kit.tree.open()
         self._guard.check(kit.clock.now())
         leading = self._leadership.seek(kit.clock.now())
         if leading is None:
-            if self._term:
-                self._following.forget()
-            self._term = 0
+            self._lead_no_more()
+            return False
+        if not self._clock_is_right(leading):
+            self._step_back()
             return False
         if leading.term != self._term:
             self._table.load()
@@ -113,8 +124,6 @@ class Scheduler:
             kit.say("scheduler_leads", by=kit.by, term=leading.term)
         else:
             self._table.refresh()
-        if not self._clock_is_right(leading):
-            return True
         if kit.clock.monotonic() - self._looked_at >= rhythm.look.total_seconds():
             self._declaring.look()
             self._looked_at = kit.clock.monotonic()
@@ -141,12 +150,26 @@ class Scheduler:
         """Until something is due, or is to be sent again; a turn at the longest."""
         waits = [self._kit.rhythm.turn.total_seconds()]
         due = self._table.next_due()
-        if due is not None and self._clock_was_right:
+        if due is not None:
             waits.append((due - self._kit.clock.now()) / timedelta(seconds=1))
         again = self._emitting.next_send_s()
         if again is not None:
-            waits.append(max(again, 0.25))
+            waits.append(again)
         return max(min(waits), _LEAST_REST_S)
+
+    def _stand_by_s(self) -> float:
+        """Somewhat different each time; longer for one with a wrong clock, so that another one comes to lead first."""
+        some = self._kit.rhythm.stand_by.total_seconds() if self._clock_was_right else _REFUSED_S
+        return some * (0.75 + 0.5 * self._throw())
+
+    def _step_back(self) -> None:
+        self._lead_no_more()
+        self._resign()
+
+    def _lead_no_more(self) -> None:
+        if self._term:
+            self._following.forget()
+        self._term = 0
 
     def _resign(self) -> None:
         try:

@@ -12,7 +12,17 @@ from datetime import datetime
 from taskerman.coordination.operator_moves import OperatorMoves
 from taskerman.coordination.schedules import Change
 from taskerman.coordination.verdicts import ended_tasks
-from taskerman.errors import NotFound, NotPermitted, QueuesUnavailable, TaskEnded, TaskUnknown
+from taskerman.errors import (
+    Bug,
+    CoordinationUnavailable,
+    NotFound,
+    NotPermitted,
+    QueuesUnavailable,
+    StopNow,
+    TaskEnded,
+    TaskermanError,
+    TaskUnknown,
+)
 from taskerman.model.ids import TaskId
 from taskerman.model.schedule import ScheduleName
 from taskerman.model.schedule_record import FiredTask, PendingFiring, ScheduleRecord
@@ -38,6 +48,7 @@ class Emitting:
         self._table = table
         self._pause_s = 0.0
         self._send_at = 0.0
+        self._held_up: dict[TaskId, str] = {}
 
     def fire(self) -> None:
         """Everything that is due. Raises `CoordinationUnavailable`."""
@@ -56,12 +67,13 @@ class Emitting:
         ready = []
         for name in self._table.pending:
             record = self._table.record(name)
-            ready += [(name, one) for one in (record.pending if record else ()) if self._cleared(name, one)]
+            ready += [(name, one) for one in (record.pending if record else ()) if self._may_go(name, one)]
         sent = self._send([pending for _, pending in ready])
         by_name: dict[ScheduleName, list[PendingFiring]] = {}
         for name, pending in ready:
             if pending.task_id in sent:
                 by_name.setdefault(name, []).append(pending)
+            self._held_up.pop(pending.task_id, None)
         now = self._kit.clock.now()
         noted = self._table.change(by_name, lambda record: note_sent(record, sent, now))
         for name, record in noted.items():  # what could not be noted is sent again, and told then
@@ -69,8 +81,9 @@ class Emitting:
                 self._say_fired(name, record, pending, now)
 
     def next_send_s(self) -> float | None:
-        """In how many seconds something that is decided is to be sent again; None: nothing is."""
-        return max(self._send_at - self._kit.clock.monotonic(), 0.0) if self._table.pending else None
+        """In how many seconds to try again after the queue did not take something; None: whenever the next turn is."""
+        left = self._send_at - self._kit.clock.monotonic()
+        return left if self._table.pending and left > 0 else None
 
     def check_sent(self) -> None:
         """Raise `QueuesUnavailable` when something is decided that could not be sent."""
@@ -91,6 +104,7 @@ class Emitting:
         claims: dict[ScheduleName, Claimed] = {}
         changes: list[Change] = []
         for name, record in records.items():
+            kit.pulse.beat()  # to count what was missed in a month takes its time
             claimed = claim(follow(record, ended), now, kit.body_of)
             if claimed is not None:
                 claims[name] = claimed
@@ -100,6 +114,19 @@ class Emitting:
             self._say_passed(name, claims[name])
 
     # --- sending -----------------------------------------------------------------------------------------
+
+    def _may_go(self, name: ScheduleName, pending: PendingFiring) -> bool:
+        """Whether nothing is in its way. What keeps us from clearing it keeps nothing else, and is told once."""
+        try:
+            return not pending.cancels or self._cleared(name, pending)
+        except (CoordinationUnavailable, StopNow):
+            raise
+        except Exception as error:  # a right that we lack, a record that cannot be read: of this one task
+            if self._held_up.get(pending.task_id) != str(error):
+                self._held_up[pending.task_id] = str(error)
+                code = error.code if isinstance(error, TaskermanError) else Bug.code
+                self._kit.say("firings_not_sent", "error", count=1, why=f"{pending.task_id}: {error}", code=code)
+            return False
 
     def _cleared(self, name: ScheduleName, pending: PendingFiring) -> bool:
         """Whether everything that it cancels is cancelled, or over. One that no router planned yet is waited for."""

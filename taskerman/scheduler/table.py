@@ -1,6 +1,7 @@
 """The schedules in force as one scheduler last saw them, and which of them is due next.
 
-A copy, that may be old: every write goes at the version that was read, and what was refused is read again.
+A copy, that may be old: every write goes at the version that was read, and what was refused is read again. A record
+that cannot be read is none of it: nobody writes it, and all others go on.
 """
 
 from __future__ import annotations
@@ -9,7 +10,14 @@ import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
-from taskerman.coordination.schedules import Change, KnownSchedule, bell, read_schedules, write_schedules
+from taskerman.coordination.schedules import (
+    Change,
+    KnownSchedule,
+    bell,
+    read_schedules,
+    schedule_names,
+    write_schedules,
+)
 from taskerman.model.schedule import ScheduleName
 from taskerman.model.schedule_record import ScheduleRecord
 from taskerman.policy.emission import blocked
@@ -30,6 +38,7 @@ class Table:
         self._heap: list[tuple[datetime, ScheduleName]] = []
         self._pending: set[ScheduleName] = set()
         self._stale: set[ScheduleName] = set()
+        self._spoilt: dict[str, str] = {}
         self._bell = -1
 
     @property
@@ -48,6 +57,11 @@ class Table:
             yield name, known.record
 
     @property
+    def spoilt(self) -> Mapping[str, str]:
+        """The names of records that are there and cannot be read, and why."""
+        return self._spoilt
+
+    @property
     def pending(self) -> Sequence[ScheduleName]:
         """Those with a firing that is decided and not noted as sent, the oldest first."""
         return sorted(self._pending, key=lambda name: self._known[name].record.pending[0].due)
@@ -55,7 +69,8 @@ class Table:
     def load(self) -> None:
         """Read everything: whoever comes to lead knows nothing of what another one did."""
         self._bell = bell(self._tree)[0]
-        found = read_schedules(self._tree)
+        self._spoilt = {}
+        found = read_schedules(self._tree, None, self._spoilt)
         self._known, self._next, self._heap = {}, {}, []
         self._pending, self._stale = set(), set()
         for name, known in found.items():
@@ -67,13 +82,15 @@ class Table:
         if at != self._bell:
             # What rang before the last ring has no name any more: then everything is read. The parent itself, when it
             # appears with the first record, names nobody.
-            self._stale |= {name} if at == self._bell + 1 and name else {*self._known, *read_schedules(self._tree)}
-        wanted, self._stale = self._stale, set()
+            self._stale |= {name} if at == self._bell + 1 and name else {*self._known, *schedule_names(self._tree)}
+        wanted = self._stale | self._spoilt.keys()  # nobody rings when it is mended, or taken away
         if wanted:
-            found = read_schedules(self._tree, sorted(wanted))
+            spoilt: dict[str, str] = {}
+            found = read_schedules(self._tree, sorted(wanted), spoilt)
             for one in wanted:
                 self._keep(one, found.get(one))
-        self._bell = at
+            self._spoilt = spoilt
+        self._stale, self._bell = set(), at
 
     def due(self, now: datetime) -> Sequence[ScheduleName]:
         """Those whose next time has come, the earliest first."""

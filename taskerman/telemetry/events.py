@@ -149,6 +149,8 @@ EVENTS: tuple[Declared, ...] = (
     _event("schedules_not_read", "Where schedules are declared cannot be reached; what is in force stays.",
            "origin place why code", "warning"),
     _event("schedules_read_again", "What is declared there can be read and accepted again.", "origin place"),
+    _event("schedule_spoilt", "The record of one schedule cannot be read: it does not fire, all others do. Delete it "
+           "in ZooKeeper, and what is declared is adopted from now.", "schedule why", "error"),
     _event("schedule_declared_twice", "Two places declare the same name; the one named in counts does.",
            "schedule place counts", "error"),
     _event("schedule_fired", "The task of a firing is in the global queue; delay_s: after it was due.",

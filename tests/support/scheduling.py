@@ -27,13 +27,15 @@ def schedule(name: str = "nightly", **fields: Any) -> Schedule:
 
 
 class ListedSource:
-    """A `ScheduleSource` that a test writes. `faults`: it cannot be read because of them."""
+    """A `ScheduleSource` that a test writes. `faults`: it cannot be read because of them. `settling`: it has changed,
+    and does not say so yet."""
 
     def __init__(self, *schedules: Schedule, origin: ScheduleOrigin = ScheduleOrigin.FILES) -> None:
         self.origin = origin
         self.place = f"a list of {origin.value}"
         self.faults: tuple[str, ...] = ()
         self.error: Exception | None = None
+        self.settling = False
         self._schedules = schedules
         self._news = True
 
@@ -43,7 +45,7 @@ class ListedSource:
     def changed(self) -> bool:
         if self.error is not None:
             raise self.error
-        return self._news
+        return self._news and not self.settling
 
     def read(self) -> Sequence[Declaration]:
         if self.faults:
