@@ -7,6 +7,7 @@ shown.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
 
@@ -32,7 +33,7 @@ from taskerman.model.schedule_record import (
     Verdict,
 )
 from taskerman.model.span import span_text
-from taskerman.policy.emission import follow
+from taskerman.policy.emission import Ended, follow
 from taskerman.policy.firing import HARDLY_LATE, next_nominal, stale_since
 
 __all__ = [
@@ -167,6 +168,9 @@ def pause_schedule(desk: Desk, name: ScheduleName, why: str) -> SchedulePaused:
     """Nothing of it is decided any more, from the moment this returns. Raises `ScheduleUnknown`, `RefusedByState`."""
     check_why(why)
     record = _verbs(desk, name).pause(name, why)
+    record = follow(
+        record, ended_tasks(desk.opened(), record.open, desk.now())
+    )  # the scheduler may not have looked yet
     decided = [*(task.task_id for task in record.open), *(pending.task_id for pending in record.pending)]
     return SchedulePaused(name=name, decided=tuple(decided))
 
@@ -198,6 +202,7 @@ def trigger_schedule(
     verbs = _verbs(desk, name)
     if not unchecked:
         preview(desk, prepared)
+    ended = _ended(desk, name)
     document = prepared.document
     firing = PendingFiring(
         task_id=document.task_id,
@@ -215,13 +220,19 @@ def trigger_schedule(
         sent = False
     else:
         verbs.triggered(name, document.task_id)
-    open_before = tuple(task.task_id for task in record.open)
+    open_before = tuple(task.task_id for task in follow(record, ended).open)
     return ScheduleTriggered(name=name, task_id=document.task_id, sent=sent, open=open_before)
 
 
 def _verbs(desk: Desk, name: ScheduleName) -> ScheduleVerbs:
     _record(desk, name)
     return ScheduleVerbs(desk.opened(), desk.by, desk.clock.now)
+
+
+def _ended(desk: Desk, name: ScheduleName) -> Mapping[TaskId, Ended]:
+    """Those of its tasks that are over, also where the scheduler has not looked yet. Asked before a change is made:
+    what is done must not end in an error about a look."""
+    return ended_tasks(desk.opened(), _record(desk, name).open, desk.now())
 
 
 def _record(desk: Desk, name: ScheduleName) -> ScheduleRecord:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -375,3 +376,24 @@ def test_a_resume_counts_from_the_trees_clock_and_not_from_a_persons(off: timede
     tower.clock.advance(23 * HOUR)
     scheduler.turn()
     assert tower.ids() == [SECOND]
+
+
+# --- what people are told --------------------------------------------------------------------------------
+
+
+def test_what_has_ended_is_not_said_to_go_on_when_its_schedule_is_paused_or_triggered() -> None:
+    """The scheduler looks at what became of tasks now and then; whoever pauses in an incident is told how it is."""
+    tower = Tower(schedule())
+    scheduler = tower.scheduler()
+    scheduler.turn()
+    tower.clock.advance(HOUR)
+    scheduler.turn()
+    tower.fleet.route()
+    tower.fleet.join(FIRST, *(node.id for node in NODES))
+    for node in NODES:
+        tower.fleet.do(FIRST, node.id, Outcome.SUCCEEDED)
+    desk = tower.fleet.desk
+    prepared = control.prepare(json.dumps(control.trigger_document(desk, "nightly")))
+    done = control.trigger_schedule(desk, "nightly", prepared, "again")
+    assert done.open == ()
+    assert control.pause_schedule(desk, "nightly", "incident").decided == (done.task_id,)
