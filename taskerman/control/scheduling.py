@@ -93,10 +93,12 @@ class ScheduleLine(Noun):
 
 
 class ScheduleOverview(Noun):
-    """Schedules in force. `leader`: the scheduler that leads; None: nothing fires."""
+    """Schedules in force. `leader`: the scheduler that leads; None: nothing fires. `spoilt`: records that cannot be
+    read; what is declared under these names does not fire."""
 
     leader: str | None
     schedules: tuple[ScheduleLine, ...]
+    spoilt: tuple[str, ...]
 
 
 class ScheduleShown(Noun):
@@ -138,7 +140,8 @@ def list_schedules(desk: Desk, *, cluster: ClusterName | None = None, ill: bool 
         check_cluster(cluster)
     tree = desk.opened()
     now = desk.now()
-    records = {name: known.record for name, known in read_schedules(tree).items()}
+    spoilt: dict[str, str] = {}
+    records = {name: known.record for name, known in read_schedules(tree, None, spoilt).items()}
     ended = ended_tasks(tree, [task for record in records.values() for task in record.open], now)
     lines = [_line(follow(record, ended), now) for _, record in sorted(records.items())]
     return ScheduleOverview(
@@ -146,6 +149,7 @@ def list_schedules(desk: Desk, *, cluster: ClusterName | None = None, ill: bool 
         schedules=tuple(
             line for line in lines if (cluster is None or line.cluster_name == cluster) and (not ill or _is_ill(line))
         ),
+        spoilt=tuple(sorted(spoilt)),
     )
 
 

@@ -9,6 +9,7 @@ from itertools import pairwise
 import pytest
 
 from taskerman import control
+from taskerman.cli import schedule_views
 from taskerman.coordination import layout
 from taskerman.coordination.operator_moves import OperatorMoves
 from taskerman.coordination.schedules import ScheduleVerbs
@@ -397,3 +398,13 @@ def test_what_has_ended_is_not_said_to_go_on_when_its_schedule_is_paused_or_trig
     done = control.trigger_schedule(desk, "nightly", prepared, "again")
     assert done.open == ()
     assert control.pause_schedule(desk, "nightly", "incident").decided == (done.task_id,)
+
+
+def test_a_record_that_cannot_be_read_is_named_in_the_list_and_hides_no_other() -> None:
+    tower = Tower(schedule(), schedule("other"))
+    tower.scheduler().turn()
+    tower.fleet.tree.commit([Set(layout.schedule("nightly"), b"{}", None)])
+    found = control.list_schedules(tower.fleet.desk)
+    assert [line.name for line in found.schedules] == ["other"]
+    assert found.spoilt == ("nightly",)
+    assert "The record of nightly cannot be read" in str(schedule_views.overview(found, tower.clock.now())[0])
