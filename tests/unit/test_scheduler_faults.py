@@ -17,6 +17,7 @@ from taskerman.errors import CoordinationUnavailable, HistoryUnavailable, NotPer
 from taskerman.model.outcome import Outcome
 from taskerman.model.schedule import Schedule, task_id_of
 from taskerman.model.schedule_record import PendingFiring, ScheduleOrigin
+from taskerman.model.task import TaskState
 from taskerman.ports.tree import Create, Delete, Set
 from taskerman.pulse import Pulse
 from taskerman.scheduler import Scheduler
@@ -408,3 +409,28 @@ def test_a_record_that_cannot_be_read_is_named_in_the_list_and_hides_no_other() 
     assert [line.name for line in found.schedules] == ["other"]
     assert found.spoilt == ("nightly",)
     assert "The record of nightly cannot be read" in str(schedule_views.overview(found, tower.clock.now())[0])
+
+
+@pytest.mark.parametrize("overlap", ["skip", "cancel_previous"])
+def test_a_strangers_task_under_the_id_of_a_firing_is_neither_cancelled_nor_taken_for_its_own(overlap: str) -> None:
+    """A person submitted, changed, the document that `show` printed."""
+    tower = Tower(schedule(overlap=overlap))
+    scheduler = tower.scheduler()
+    scheduler.turn()
+    document = {**(control.show_schedule(tower.fleet.desk, "nightly").document or {}), "limit": 1}
+    tower.fleet.queues.send(tower.fleet.names.tasks, json.dumps(document))
+    tower.fleet.route()
+    tower.clock.advance(HOUR)
+    scheduler.turn()
+    assert tower.ids() == [FIRST]
+    tower.clock.advance(24 * HOUR)
+    scheduler.turn()
+    assert tower.fleet.desk.moves().control(FIRST).state is TaskState.OPEN
+    tower.fleet.route()
+    scheduler.turn()
+    tower.clock.advance(24 * HOUR)
+    scheduler.turn()
+    assert tower.fleet.desk.moves().control(FIRST).state is TaskState.OPEN
+    assert [event["verdict"] for event in tower.said("schedule_task_ended")] == ["refused"]
+    assert tower.record().last is not None
+    assert tower.record().last.task_id != FIRST  # type: ignore[union-attr]
