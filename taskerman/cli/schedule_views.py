@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import datetime, timedelta
 
-from taskerman.cli.printing import Block, Table, ago
+from taskerman.cli.printing import Block, Table, ago, one_line
 from taskerman.control.scheduling import (
     LastFiring,
     ScheduleLine,
@@ -24,6 +24,11 @@ _NOBODY = "No scheduler leads: nothing fires. Start one: taskerman scheduler"
 def overview(found: ScheduleOverview, now: datetime) -> list[Block]:
     """A row a schedule; below it what is not well, in a sentence each."""
     lines: list[Block] = [] if found.leader else [_NOBODY]
+    lines += [
+        f"The record of {one_line(name)} cannot be read, so it does not fire. Delete /schedules/{one_line(name)} in "
+        "ZooKeeper, and what is declared is adopted from now."
+        for name in found.spoilt
+    ]
     if not found.schedules:
         return [*lines, "No schedule is in force."]
     rows = tuple(

@@ -7,7 +7,7 @@ shown.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -33,7 +33,7 @@ from taskerman.model.schedule_record import (
     Verdict,
 )
 from taskerman.model.span import span_text
-from taskerman.policy.emission import follow
+from taskerman.policy.emission import Ended, follow
 from taskerman.policy.firing import HARDLY_LATE, next_nominal, stale_since
 
 __all__ = [
@@ -94,10 +94,12 @@ class ScheduleLine(Noun):
 
 
 class ScheduleOverview(Noun):
-    """Schedules in force. `leader`: the scheduler that leads; None: nothing fires."""
+    """Schedules in force. `leader`: the scheduler that leads; None: nothing fires. `spoilt`: records that cannot be
+    read; what is declared under these names does not fire."""
 
     leader: str | None
     schedules: tuple[ScheduleLine, ...]
+    spoilt: tuple[str, ...]
 
 
 class ScheduleShown(Noun):
@@ -143,7 +145,8 @@ def list_schedules(
         check_cluster(cluster)
     tree = desk.opened()
     now = desk.now()
-    records = {name: known.record for name, known in read_schedules(tree).items()}
+    spoilt: dict[str, str] = {}
+    records = {name: known.record for name, known in read_schedules(tree, None, spoilt).items()}
     ended = ended_tasks(tree, [task for record in records.values() for task in record.open], now)
     lines = [_line(follow(record, ended), now) for _, record in sorted(records.items())]
     return ScheduleOverview(
@@ -154,6 +157,7 @@ def list_schedules(
             if (cluster is None or line.cluster_name == cluster) and (not ill or _is_ill(line))
             if everything or line.standing != "retired"
         ),
+        spoilt=tuple(sorted(spoilt)),
     )
 
 
@@ -181,6 +185,9 @@ def pause_schedule(desk: Desk, name: ScheduleName, why: str) -> SchedulePaused:
     """Nothing of it is decided any more, from the moment this returns. Raises `ScheduleUnknown`, `RefusedByState`."""
     check_why(why)
     record = _verbs(desk, name).pause(name, why)
+    record = follow(
+        record, ended_tasks(desk.opened(), record.open, desk.now())
+    )  # the scheduler may not have looked yet
     decided = [*(task.task_id for task in record.open), *(pending.task_id for pending in record.pending)]
     return SchedulePaused(name=name, decided=tuple(decided))
 
@@ -212,6 +219,7 @@ def trigger_schedule(
     verbs = _verbs(desk, name)
     if not unchecked:
         preview(desk, prepared)
+    ended = _ended(desk, name)
     document = prepared.document
     firing = PendingFiring(
         task_id=document.task_id,
@@ -229,13 +237,19 @@ def trigger_schedule(
         sent = False
     else:
         verbs.triggered(name, document.task_id)
-    open_before = tuple(task.task_id for task in record.open)
+    open_before = tuple(task.task_id for task in follow(record, ended).open)
     return ScheduleTriggered(name=name, task_id=document.task_id, sent=sent, open=open_before)
 
 
 def _verbs(desk: Desk, name: ScheduleName) -> ScheduleVerbs:
     _record(desk, name)
     return ScheduleVerbs(desk.opened(), desk.by, desk.clock.now)
+
+
+def _ended(desk: Desk, name: ScheduleName) -> Mapping[TaskId, Ended]:
+    """Those of its tasks that are over, also where the scheduler has not looked yet. Asked before a change is made:
+    what is done must not end in an error about a look."""
+    return ended_tasks(desk.opened(), _record(desk, name).open, desk.now())
 
 
 def _record(desk: Desk, name: ScheduleName) -> ScheduleRecord:

@@ -185,11 +185,7 @@ class ScheduleVerbs(Verbs):
         now = self._tree_time(name)
 
         def build() -> tuple[list[Op], ScheduleRecord]:
-            known = self._known(name)
-            if known.record.paused is None:
-                raise RefusedByState(
-                    f"{name} is not paused.", next_step=f"`taskerman schedules show {name}` shows how it stands."
-                )
+            known = self._paused(name)
             after = resumed(known.record, now)
             return self._ops(name, after, known), after
 
@@ -231,13 +227,21 @@ class ScheduleVerbs(Verbs):
                 return
 
     def _tree_time(self, name: ScheduleName) -> datetime:
-        """What the tree's clock says, by writing the record as it is."""
+        """What the tree's clock says, by writing the record of a paused one as it is."""
         for _ in range(_TRIES):
-            known = self._known(name)
+            known = self._paused(name)
             done = self._tree.commit([Set(layout.schedule(name), known.record.to_json(), known.version)])
             if isinstance(done, Committed) and isinstance(done.results[0], Stat):
                 return datetime.fromtimestamp(done.results[0].changed_ms / 1000, UTC)
         raise RefusedByState(f"{name} changes too fast; nothing was done.", next_step="Try again.")
+
+    def _paused(self, name: ScheduleName) -> KnownSchedule:
+        known = self._known(name)
+        if known.record.paused is None:
+            raise RefusedByState(
+                f"{name} is not paused.", next_step=f"`taskerman schedules show {name}` shows how it stands."
+            )
+        return known
 
     def _known(self, name: ScheduleName) -> KnownSchedule:
         found = read_schedules(self._tree, [name]).get(name)

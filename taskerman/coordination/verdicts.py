@@ -33,11 +33,11 @@ def ended_tasks(tree: Tree, tasks: Sequence[FiredTask], now: datetime) -> Mappin
     absent: list[FiredTask] = []
     for task, record in zip(tasks, plans, strict=True):
         match None if record is None else _unpacked(record):
-            case Plan() as plan:
+            case Plan() as plan if task.hash in ("", plan.hash):
                 standing.append((task.task_id, plan))
-            case Tombstone() as tombstone:
+            case Tombstone() as tombstone if task.hash in ("", tombstone.hash):
                 found[task.task_id] = _ended(tombstone.summary)
-            case None:
+            case _:  # none, or of another document under the same id, for which ours is refused
                 absent.append(task)
     ends = _of_plans(tree, standing)
     found |= {task: counts for task, counts in ends.items() if counts is not None}

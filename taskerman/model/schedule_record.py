@@ -76,14 +76,16 @@ class Verdict(StrEnum):
 
 
 class FiredTask(Noun):
-    """A task that was sent. `sha256`: of its document, by which a refusal of it is found. `not_after`: when it is over
-    at the latest, planned or not."""
+    """A task that was sent. `sha256`: of its document, by which a refusal of it is found; `hash`: of what the document
+    says, by which its plan is told from that of a stranger who took its id. `not_after`: when it is over at the latest,
+    planned or not."""
 
     task_id: TaskId
     nominal: Timestamp | None
     due: Timestamp
     sent_at: Timestamp
     sha256: str
+    hash: str = ""
     not_after: Timestamp
     verdict: Verdict | None = None
     counts: dict[str, int] = Field(default_factory=dict)

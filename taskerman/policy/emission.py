@@ -7,11 +7,13 @@ given, so that of two who decide at once only one has decided; and nothing is se
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from taskerman.errors import DocumentError
+from taskerman.model.base import content_hash
 from taskerman.model.ids import TaskId
 from taskerman.model.schedule import Firing, Overlap, Schedule, task_id_of
 from taskerman.model.schedule_record import (
@@ -259,5 +261,6 @@ def _fired(pending: PendingFiring, now: datetime) -> FiredTask:
         due=pending.due,
         sent_at=now,
         sha256=hashlib.sha256(pending.body.encode()).hexdigest(),
+        hash=content_hash(json.loads(pending.body)),
         not_after=pending.not_after or now + _ACCEPTED_FOR,
     )

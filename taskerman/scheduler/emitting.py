@@ -138,6 +138,8 @@ class Emitting:
             if task.task_id in over:
                 continue
             try:
+                if task.hash not in ("", moves.plan(task.task_id).hash):
+                    return False  # a stranger's, under the same id: ours will be refused
                 moves.cancel(task.task_id, f"{pending.task_id} takes its place")
                 moves.sweep(task.task_id)
             except TaskEnded:

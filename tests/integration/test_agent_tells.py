@@ -54,6 +54,7 @@ def test_what_an_agent_is_told_while_it_acts_is_no_hand_over(two: Installation) 
     freed = time.monotonic()
     two.go(node)
     two.until(lambda: len(handovers(two, node)) == 2, "the second attempt has begun")
+    two.until(lambda: two.did("pre", node) == 2, "and has written so")
     began = [line["at"] for line in two.log() if line["what"] == "pre"][-1]
     handed = handovers(two, node)[1]
     assert handed is None or handed < began - freed + 1.0

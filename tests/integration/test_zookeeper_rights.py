@@ -85,7 +85,8 @@ def test_every_kind_of_record_has_the_rights_that_the_table_says(come: As) -> No
         (Role.AGENT, [Set("/control", b"", None)]),
         (Role.AGENT, [Create("/tasks/mine")]),
         (Role.AGENT, [Create("/clusters/demo:web")]),
-        (Role.AGENT, [Create("/scopes/backup")]),
+        (Role.AGENT, [Create("/groups/backup")]),
+        (Role.AGENT, [Create("/schedules/nightly")]),
         (Role.AGENT, [Delete("/nodes/n1")]),
         (Role.AGENT, [Create("/audit/", sequence=True)]),
         (Role.JANITOR, [Set("/rights", b"", None)]),
@@ -97,7 +98,7 @@ def test_every_kind_of_record_has_the_rights_that_the_table_says(come: As) -> No
 def test_what_is_not_a_roles_business_is_denied_and_said(come: As, role: Role, denied: list[Op]) -> None:
     """E-DENIED, exit code 6, and a next step; nothing happened."""
     person = come(Role.CONTROL)
-    person.ensure("/control", "/tasks", "/clusters", "/scopes", "/nodes/n1", "/audit", "/strangers")
+    person.ensure("/control", "/tasks", "/clusters", "/groups", "/schedules", "/nodes/n1", "/audit", "/strangers")
     with pytest.raises(NotPermitted) as refused:
         come(role).commit(denied)
     assert (refused.value.code, refused.value.exit_code) == ("E-DENIED", 6)

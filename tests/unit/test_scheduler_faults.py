@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
 
 from taskerman import control
+from taskerman.cli import schedule_views
 from taskerman.coordination import layout
 from taskerman.coordination.operator_moves import OperatorMoves
 from taskerman.coordination.schedules import ScheduleVerbs
@@ -15,6 +17,7 @@ from taskerman.errors import CoordinationUnavailable, HistoryUnavailable, NotPer
 from taskerman.model.outcome import Outcome
 from taskerman.model.schedule import Schedule, task_id_of
 from taskerman.model.schedule_record import PendingFiring, ScheduleOrigin
+from taskerman.model.task import TaskState
 from taskerman.ports.tree import Create, Delete, Set
 from taskerman.pulse import Pulse
 from taskerman.scheduler import Scheduler
@@ -375,3 +378,59 @@ def test_a_resume_counts_from_the_trees_clock_and_not_from_a_persons(off: timede
     tower.clock.advance(23 * HOUR)
     scheduler.turn()
     assert tower.ids() == [SECOND]
+
+
+# --- what people are told --------------------------------------------------------------------------------
+
+
+def test_what_has_ended_is_not_said_to_go_on_when_its_schedule_is_paused_or_triggered() -> None:
+    """The scheduler looks at what became of tasks now and then; whoever pauses in an incident is told how it is."""
+    tower = Tower(schedule())
+    scheduler = tower.scheduler()
+    scheduler.turn()
+    tower.clock.advance(HOUR)
+    scheduler.turn()
+    tower.fleet.route()
+    tower.fleet.join(FIRST, *(node.id for node in NODES))
+    for node in NODES:
+        tower.fleet.do(FIRST, node.id, Outcome.SUCCEEDED)
+    desk = tower.fleet.desk
+    prepared = control.prepare(json.dumps(control.trigger_document(desk, "nightly")))
+    done = control.trigger_schedule(desk, "nightly", prepared, "again")
+    assert done.open == ()
+    assert control.pause_schedule(desk, "nightly", "incident").decided == (done.task_id,)
+
+
+def test_a_record_that_cannot_be_read_is_named_in_the_list_and_hides_no_other() -> None:
+    tower = Tower(schedule(), schedule("other"))
+    tower.scheduler().turn()
+    tower.fleet.tree.commit([Set(layout.schedule("nightly"), b"{}", None)])
+    found = control.list_schedules(tower.fleet.desk)
+    assert [line.name for line in found.schedules] == ["other"]
+    assert found.spoilt == ("nightly",)
+    assert "The record of nightly cannot be read" in str(schedule_views.overview(found, tower.clock.now())[0])
+
+
+@pytest.mark.parametrize("overlap", ["skip", "cancel_previous"])
+def test_a_strangers_task_under_the_id_of_a_firing_is_neither_cancelled_nor_taken_for_its_own(overlap: str) -> None:
+    """A person submitted, changed, the document that `show` printed."""
+    tower = Tower(schedule(overlap=overlap))
+    scheduler = tower.scheduler()
+    scheduler.turn()
+    document = {**(control.show_schedule(tower.fleet.desk, "nightly").document or {}), "limit": 1}
+    tower.fleet.queues.send(tower.fleet.names.tasks, json.dumps(document))
+    tower.fleet.route()
+    tower.clock.advance(HOUR)
+    scheduler.turn()
+    assert tower.ids() == [FIRST]
+    tower.clock.advance(24 * HOUR)
+    scheduler.turn()
+    assert tower.fleet.desk.moves().control(FIRST).state is TaskState.OPEN
+    tower.fleet.route()
+    scheduler.turn()
+    tower.clock.advance(24 * HOUR)
+    scheduler.turn()
+    assert tower.fleet.desk.moves().control(FIRST).state is TaskState.OPEN
+    assert [event["verdict"] for event in tower.said("schedule_task_ended")] == ["refused"]
+    assert tower.record().last is not None
+    assert tower.record().last.task_id != FIRST  # type: ignore[union-attr]
