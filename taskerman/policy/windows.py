@@ -98,7 +98,8 @@ def _next_on_the_wall(window: WindowArgs, at: datetime) -> datetime | None:
 def _changes(window: WindowArgs, day: datetime) -> Iterator[datetime]:
     """Every instant of the 24 hours from `day` on at which it may open, and some more around them."""
     zone = window.zone
-    for date in {(day + k * _DAY).astimezone(zone).date() for k in (-1, 0, 1, 2)}:
+    today = day.astimezone(zone).date()  # dates are counted on the wall: 24 hours may leave one out
+    for date in (today + k * _DAY for k in (-1, 0, 1, 2)):
         for wall in {weekly.opening for weekly in window.windows}:
             for fold in (0, 1):  # a time that is shown twice
                 yield datetime.combine(date, wall.replace(fold=fold), zone).astimezone(UTC)

@@ -120,6 +120,12 @@ def test_the_next_opening_is_the_first_open_minute(situation: tuple[WindowArgs, 
     assert said == first_open_minute(found, now, said + MINUTE), "there is an earlier one, or it is shut then"
 
 
+def test_a_day_that_has_fewer_hours_is_looked_at_too() -> None:
+    """24 hours after the evening before it, the wall shows the day after it."""
+    window = WindowArgs(timezone="Africa/Casablanca", windows=(WeeklyWindow(opens="00:00", closes="00:30"),))
+    assert next_opening(window, datetime(2026, 3, 21, 23, 59, tzinfo=UTC)) == datetime(2026, 3, 22, tzinfo=UTC)
+
+
 @settings(deadline=None)
 @given(situation=situations(), seconds=st.integers(0, 59))
 def test_the_next_opening_is_now_exactly_if_it_is_open(situation: tuple[WindowArgs, datetime], seconds: int) -> None:
