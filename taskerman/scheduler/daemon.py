@@ -83,7 +83,8 @@ class Scheduler:
         """Take over what is declared, emit what is due, look at what was emitted, and resign. False: another one leads.
 
         Raises `CoordinationUnavailable`, `StopNow`; `QueuesUnavailable`: something is decided and could not be sent,
-        and the next one sends it; `RefusedByState`: the clock is not the tree's.
+        and the next one sends it; `RefusedByState`: the clock is not the tree's; and, when what is in force was done,
+        what keeps something that is declared from being so (`SchedulesInvalid` with every fault, `TransientError`).
         """
         self._kit.pulse.beat()
         try:
@@ -98,6 +99,7 @@ class Scheduler:
                     break
                 led = self.turn()
             self._emitting.check_sent()
+            self._declaring.check_taken()
             self._kit.pulse.rest(0)
             return led
         finally:

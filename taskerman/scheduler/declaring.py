@@ -31,7 +31,7 @@ class Declaring:
         self._table = table
         self._declared: dict[ScheduleOrigin, Sequence[Declaration]] = {}
         self._unread: set[ScheduleOrigin] = set()
-        self._ill: dict[ScheduleOrigin, str] = {}
+        self._ill: dict[ScheduleOrigin, TaskermanError] = {}
         self._spoilt: dict[str, str] = {}
         self._not_before: dict[ScheduleOrigin, float] = {}
         self._due = True
@@ -51,10 +51,10 @@ class Declaring:
             self._due = True  # until it is written: a source says only once that it changed
             self._due = not self._adopt()
 
-    @property
-    def ill(self) -> bool:
-        """Whether something that is declared is not in force, because it cannot be read."""
-        return bool(self._ill)
+    def check_taken(self) -> None:
+        """Raise what keeps something that is declared from being in force."""
+        for error in self._ill.values():
+            raise error
 
     def _read(self, source: ScheduleSource) -> bool:
         """Whether it has something new to say. What keeps it from that is said once."""
@@ -105,8 +105,8 @@ class Declaring:
         self._spoilt = spoilt
 
     def _is_new(self, origin: ScheduleOrigin, error: TaskermanError) -> bool:
-        known, self._ill[origin] = self._ill.get(origin), str(error)
-        return known != str(error)
+        known, self._ill[origin] = self._ill.get(origin), error
+        return str(known) != str(error)
 
     def _adopt(self) -> bool:
         """False: something moved, compare again."""

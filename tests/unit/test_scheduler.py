@@ -9,7 +9,13 @@ import pytest
 from taskerman import control
 from taskerman.coordination import layout
 from taskerman.coordination.schedules import ScheduleVerbs
-from taskerman.errors import HistoryUnavailable, QueuesUnavailable, RefusedByState, ScheduleUnknown
+from taskerman.errors import (
+    HistoryUnavailable,
+    QueuesUnavailable,
+    RefusedByState,
+    SchedulesInvalid,
+    ScheduleUnknown,
+)
 from taskerman.model.audit import AuditEntry
 from taskerman.model.outcome import Outcome
 from taskerman.model.schedule import task_id_of
@@ -223,6 +229,17 @@ def test_once_says_so_when_the_queue_did_not_take_what_was_due() -> None:
     with pytest.raises(QueuesUnavailable, match="decided and not sent"):
         tower.scheduler(queues=away).run_once()
     tower.scheduler().run_once()
+    assert tower.ids() == [FIRST]
+
+
+def test_once_does_what_is_in_force_and_then_says_that_what_is_declared_could_not_be_taken() -> None:
+    """Whoever runs it from cron looks at the exit code."""
+    tower = Tower(schedule())
+    tower.scheduler().run_once()
+    tower.clock.advance(HOUR)
+    tower.source.faults = ("redis.yaml:3: schedules[0] cron: no",)
+    with pytest.raises(SchedulesInvalid, match=r"redis\.yaml:3"):
+        tower.scheduler().run_once()
     assert tower.ids() == [FIRST]
 
 
