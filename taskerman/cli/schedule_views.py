@@ -6,7 +6,7 @@ import json
 from datetime import datetime, timedelta
 
 from taskerman.cli.printing import Block, Table, ago, one_line
-from taskerman.control.scheduling import (
+from taskerman.control.schedule_values import (
     LastFiring,
     ScheduleLine,
     ScheduleOverview,

@@ -9,26 +9,32 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Literal
 
 from pydantic import JsonValue
 
 from taskerman.control.desk import Desk, check_why
 from taskerman.control.naming import check_cluster, check_schedule
+from taskerman.control.schedule_values import (
+    LastFiring,
+    ScheduleLine,
+    ScheduleOverview,
+    SchedulePaused,
+    ScheduleResumed,
+    ScheduleShown,
+    ScheduleTriggered,
+    Standing,
+)
 from taskerman.control.submitting import Prepared, preview
 from taskerman.coordination import layout
 from taskerman.coordination.leading import LeaderRecord
 from taskerman.coordination.schedules import ScheduleVerbs, read_schedules
 from taskerman.coordination.verdicts import ended_tasks
 from taskerman.errors import NotFound, QueuesUnavailable, ScheduleUnknown
-from taskerman.model.base import Noun, Timestamp
 from taskerman.model.ids import ClusterName, TaskId
 from taskerman.model.schedule import Firing, Schedule, ScheduleName, document_of
 from taskerman.model.schedule_record import (
     FiredTask,
-    Paused,
     PendingFiring,
-    ScheduleOrigin,
     ScheduleRecord,
     Verdict,
 )
@@ -37,12 +43,6 @@ from taskerman.policy.emission import Ended, follow
 from taskerman.policy.firing import HARDLY_LATE, next_nominal, stale_since
 
 __all__ = [
-    "ScheduleLine",
-    "ScheduleOverview",
-    "SchedulePaused",
-    "ScheduleResumed",
-    "ScheduleShown",
-    "ScheduleTriggered",
     "in_force",
     "list_schedules",
     "pause_schedule",
@@ -53,86 +53,6 @@ __all__ = [
 ]
 
 _ALPHABET = "23456789abcdefghjkmnpqrstvwxyz"
-
-Standing = Literal["enabled", "disabled", "paused", "retired"]
-
-
-class LastFiring(Noun):
-    """The task of the last firing. `outcome`: open, or how it came out; `sent_at` None: it is still to be sent."""
-
-    task_id: TaskId
-    due: Timestamp
-    sent_at: Timestamp | None
-    outcome: Literal["unsent", "open"] | Verdict
-    counts: dict[str, int]
-
-
-class ScheduleLine(Noun):
-    """How one schedule stands. `when`: as it is declared. `next`: when it fires next, three times at the most.
-
-    `overdue`: it should have fired and nobody has decided it. `stale_since`: since when it is without the success that
-    it should have had. `passed`, `passed_why`: the last firing that was left out.
-    """
-
-    name: ScheduleName
-    action: str
-    cluster_name: str
-    owner: str
-    when: str
-    standing: Standing
-    origin: ScheduleOrigin
-    place: str
-    next: tuple[Timestamp, ...]
-    last: LastFiring | None
-    open: tuple[TaskId, ...]
-    overdue: bool
-    stale_since: Timestamp | None
-    skipped: int
-    missed: int
-    passed: Timestamp | None
-    passed_why: str
-
-
-class ScheduleOverview(Noun):
-    """Schedules in force. `leader`: the scheduler that leads; None: nothing fires. `spoilt`: records that cannot be
-    read; what is declared under these names does not fire."""
-
-    leader: str | None
-    schedules: tuple[ScheduleLine, ...]
-    spoilt: tuple[str, ...]
-
-
-class ScheduleShown(Noun):
-    """One schedule, with its definition, and the document that its next firing makes."""
-
-    line: ScheduleLine
-    definition: dict[str, JsonValue]
-    paused: Paused | None
-    document: dict[str, JsonValue] | None
-
-
-class SchedulePaused(Noun):
-    """Nothing is fired of it any more. `decided`: what had been decided before, sent or not, and goes on."""
-
-    name: ScheduleName
-    decided: tuple[TaskId, ...]
-
-
-class ScheduleResumed(Noun):
-    """It fires again. `next`: when first."""
-
-    name: ScheduleName
-    next: Timestamp | None
-
-
-class ScheduleTriggered(Noun):
-    """A firing beside its times. `sent`: False: it is decided, and the scheduler sends it as soon as the queue takes
-    it."""
-
-    name: ScheduleName
-    task_id: TaskId
-    sent: bool
-    open: tuple[TaskId, ...]
 
 
 def list_schedules(
