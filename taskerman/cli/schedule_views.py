@@ -134,6 +134,8 @@ def _note(line: ScheduleLine, now: datetime) -> str:
 
 def _ills(line: ScheduleLine, now: datetime) -> list[str]:
     ills: list[str] = []
+    if line.ahead:
+        ills.append(f"silent, decided ahead by a wrong clock: pause and resume {line.name}")
     if line.overdue:
         ills.append("overdue: nobody has decided its time")
     if line.stale_since is not None:

@@ -83,8 +83,9 @@ class LastFiring(Noun):
 class ScheduleLine(Noun):
     """How one schedule stands. `when`: as it is declared. `next`: when it fires next, three times at the most.
 
-    `overdue`: it should have fired and nobody has decided it. `stale_since`: since when it is without the success that
-    it should have had. `passed`, `passed_why`: the last firing that was left out.
+    `overdue`: it should have fired and nobody has decided it. `ahead`: times far to come are decided, by clocks that
+    were wrong. `stale_since`: since when it is without the success that it should have had. `passed`, `passed_why`: the
+    last firing that was left out.
     """
 
     name: ScheduleName
@@ -99,6 +100,7 @@ class ScheduleLine(Noun):
     last: LastFiring | None
     open: tuple[TaskId, ...]
     overdue: bool
+    ahead: bool
     stale_since: Timestamp | None
     skipped: int
     missed: int

@@ -39,7 +39,7 @@ from taskerman.model.schedule_record import (
     Verdict,
 )
 from taskerman.model.span import span_text
-from taskerman.policy.emission import Ended, follow
+from taskerman.policy.emission import Ended, ahead, follow
 from taskerman.policy.firing import HARDLY_LATE, next_nominal, stale_since
 
 __all__ = [
@@ -205,6 +205,7 @@ def _line(record: ScheduleRecord, now: datetime) -> ScheduleLine:
         next=_coming(record, now),
         last=_last(record),
         open=tuple(task.task_id for task in record.open),
+        ahead=record.fires and ahead(record, now),
         overdue=due is not None and now - due > HARDLY_LATE and not record.pending,
         stale_since=stale_since(schedule, record.succeeded, record.since, now) if record.fires else None,
         skipped=record.skipped,
@@ -254,4 +255,4 @@ def _when(schedule: Schedule) -> str:
 
 def _is_ill(line: ScheduleLine) -> bool:
     bad = line.last is not None and line.last.outcome in (Verdict.BAD, Verdict.REFUSED, "unsent")
-    return bad or line.overdue or line.stale_since is not None
+    return bad or line.overdue or line.ahead or line.stale_since is not None

@@ -34,6 +34,7 @@ __all__ = [
     "Ended",
     "Passed",
     "adopt",
+    "ahead",
     "blocked",
     "claim",
     "follow",
@@ -144,10 +145,20 @@ def resumed(known: ScheduleRecord, now: datetime) -> ScheduleRecord:
 
 
 def _from_now(record: ScheduleRecord, now: datetime) -> ScheduleRecord:
-    """What is due later than `now` fires: also what has its nominal time behind it, and its jitter before it."""
-    through = max(record.through, now - record.schedule.offset)
+    """What is due later than `now` fires: also what has its nominal time behind it, and its jitter before it.
+
+    What is decided already is not decided again, but for what a clock far ahead decided: else the schedule would be
+    silent until then, and nobody could mend it.
+    """
+    begin = now - record.schedule.offset
+    through = begin if ahead(record, now) else max(record.through, begin)
     # Staleness begins anew too: nothing was to succeed meanwhile.
     return record.model_copy(update={"since": now, "through": through, "succeeded": None})
+
+
+def ahead(record: ScheduleRecord, now: datetime) -> bool:
+    """Whether times far to come are decided: clocks were wrong, ZooKeeper's too. It is silent until then."""
+    return record.through - now > HARDLY_LATE
 
 
 # --- its time has come -----------------------------------------------------------------------------------

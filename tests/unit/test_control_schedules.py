@@ -100,6 +100,30 @@ def test_a_pause_names_what_goes_on_and_a_resume_when_it_fires_next(tower: Tower
     assert done["next"] == "2026-01-04T13:00:00Z"
 
 
+def test_times_that_a_wrong_clock_decided_are_told_and_a_pause_and_a_resume_mend_it(
+    tower: Tower, cli: CommandLine
+) -> None:
+    """Every clock, ZooKeeper's too, was a month ahead for a while."""
+    scheduler = tower.scheduler()
+    scheduler.turn()
+    tower.clock.jump(timedelta(days=30))
+    scheduler.turn()
+    tower.clock.jump(timedelta(days=-30))
+    early = set(tower.ids())
+    (ill,) = [one for one in cli("schedules", "list", "--ill", "--json").json["schedules"] if one["name"] == "nightly"]
+    assert ill["ahead"]
+    assert "pause and resume nightly" in cli("schedules").out
+    cli("schedules", "pause", "nightly", "--why", "a wrong clock")
+    done = cli("schedules", "resume", "nightly", "--json").json
+    assert done["next"] == "2026-01-01T13:00:00Z"
+    tower.fleet.route()
+    for task in early:
+        cli("cancel", task, "--why", "a wrong clock")
+    tower.clock.advance(3600)
+    scheduler.turn()
+    assert set(tower.ids()) - early >= {FIRST}
+
+
 def test_a_trigger_is_a_task_of_its_own_beside_the_times(tower: Tower, cli: CommandLine) -> None:
     scheduler = tower.scheduler()
     scheduler.turn()
