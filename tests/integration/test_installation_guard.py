@@ -90,6 +90,8 @@ def one_task_done(fleet: Installation, **changes: Any) -> None:
     fleet.start_agent("i-0", refused=SOON, idle_session=timedelta(milliseconds=50), **changes)
     assert outcome(fleet, fleet.submit(params=quick())) == "succeeded"
     fleet.until(lambda: fleet.journal()["takes"] == 1, "the journal knows of it")
+    # What it is told from now on it hears in a new session, in which it looks where it is.
+    fleet.until(lambda: all(tree.inner.session is None for tree in fleet.members["i-0"].trees), "its session is over")
 
 
 def test_an_emptied_zookeeper_is_noticed_and_the_agent_goes_on_by_itself_once_it_is_accepted(
