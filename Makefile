@@ -81,9 +81,10 @@ docs: env ## Make anew what is made of declarations: metrics.md, settings.md, th
 	$(BIN)/taskerman schema schedule > configs/schedule.schema.json.new
 	mv configs/schedule.schema.json.new configs/schedule.schema.json
 
-load: env services .ministack ## Measure what many nodes cost: a line of 1,000, a plan of 10,000, an agent at rest
+load: env services .ministack ## Measure what many nodes cost: a line of 1,000, a plan of 10,000 nodes, 10,000 schedules, an agent at rest
 	$(BIN)/python benchmarks/line.py
 	$(BIN)/python benchmarks/plan.py --aws-server .ministack/bin/ministack
+	$(BIN)/python benchmarks/schedules.py --aws-server .ministack/bin/ministack
 	$(BIN)/python benchmarks/rest.py
 
 # A local AWS that is fast enough for ten thousand queues. It pins another botocore, so it lives by itself.
