@@ -128,6 +128,26 @@ def test_breakers_and_limits_are_counted_where_the_attempt_was() -> None:
     assert value(metrics, "limits_met_total", **where, limit="memory") == 1
 
 
+def test_firings_are_counted_by_what_became_of_them_and_what_is_gone_is_none() -> None:
+    metrics = made("scheduler")
+    where = {"action": "redis_task:restart", "cluster": "redis:cache"}
+    metrics.listen(Event("schedule_fired", {**where, "schedule": "nightly", "task": "t-1", "delay_s": 0.4}))
+    metrics.listen(Event("schedule_skipped", {**where, "schedule": "nightly"}, "warning"))
+    metrics.listen(Event("schedule_missed", {**where, "schedule": "nightly", "count": 3}, "warning"))
+    metrics.listen(Event("schedule_task_ended", {"schedule": "nightly", "task": "t-1", "verdict": "bad"}, "warning"))
+    assert value(metrics, "schedules_fired_total", **where) == 1
+    assert value(metrics, "schedules_skipped_total", **where) == 1
+    assert value(metrics, "schedules_missed_total", **where) == 3
+    assert value(metrics, "schedule_tasks_ended_total", verdict="bad") == 1
+    assert value(metrics, "schedule_delay_seconds_sum") == 0.4
+    metrics.listen(Event("schedules_counted", {"standing": {"enabled": 2, "paused": 1}, "stale": {"redis:cache": 1}}))
+    assert value(metrics, "schedules", schedule_standing="paused") == 1
+    assert value(metrics, "schedules_stale", cluster="redis:cache") == 1
+    metrics.listen(Event("schedules_counted", {"standing": {"enabled": 2}, "stale": {}}))
+    assert value(metrics, "schedules", schedule_standing="paused") == 0
+    assert value(metrics, "schedules_stale", cluster="redis:cache") == 0
+
+
 def test_the_loop_is_told_of_when_somebody_looks() -> None:
     now = [100.0]
     pulse = Pulse(monotonic=lambda: now[0], now=lambda: 5000.0)

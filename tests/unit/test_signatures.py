@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from taskerman import cli
+from taskerman import bootstrap, cli
 from taskerman.adapters.signatures import KeySource, SignatureKeys, generate_key, sign
 from taskerman.control import list_letters
 from taskerman.errors import NotFound, SignatureRefused, TaskUnknown, UsageError
 from taskerman.model.task import parse_task_document
 from taskerman.router import Router
+from taskerman.scheduler.writing import writer
+from taskerman.settings import Settings
+from taskerman.testing.tree import MemoryServer
 from tests.support.command_line import CommandLine
 from tests.support.fleet import Fleet, document
+from tests.support.scheduling import schedule
 
 
 @pytest.fixture
@@ -44,6 +49,32 @@ def test_what_was_signed_is_accepted_in_whatever_order_its_fields_come(key: Path
     signed = sign(plain(), key)
     check(keys(key, required=True), dict(reversed(signed.items())))
     check(keys(key), sign(signed, key))
+
+
+def test_what_a_scheduler_signs_is_taken_where_everything_must_be_signed_and_is_the_same_text_each_time(
+    key: Path,
+) -> None:
+    """The composition's own writer: the key as it is named in the settings."""
+    settings = Settings(scheduler_key_file=key, state_dir=key.parent)
+    server = MemoryServer()
+    with bootstrap.open_scheduler(settings, lambda event: None, connect=server.client) as scheduler:
+        write = scheduler._kit.body_of
+        one = schedule()
+        firing = one.firing(datetime(2026, 1, 1, 13, tzinfo=UTC))
+        body = write(one, firing)
+        assert body == write(one, firing)
+    check(keys(key, required=True), json.loads(body))
+    with pytest.raises(SignatureRefused):
+        check(keys(key, required=True), json.loads(writer()(one, firing)))
+
+
+def test_a_scheduler_whose_key_cannot_be_read_says_so_when_it_starts(tmp_path: Path) -> None:
+    settings = Settings(scheduler_key_file=tmp_path / "none.key", state_dir=tmp_path)
+    with (
+        pytest.raises(UsageError, match=r"none\.key"),
+        bootstrap.open_scheduler(settings, lambda event: None, connect=MemoryServer().client),
+    ):
+        pass
 
 
 @pytest.mark.parametrize(
