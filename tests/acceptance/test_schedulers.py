@@ -199,3 +199,36 @@ def test_a_declared_schedule_is_done_by_the_nodes_and_a_broken_version_and_a_pau
     house.wait_for(triggered, ends=1)
     audit = [house.records.get(f"/audit/{name}")["verb"] for name in house.records.names("/audit")]
     assert [verb for verb in audit if verb.startswith("schedule")] == ["schedule pause", "schedule trigger"]
+
+
+def test_what_a_person_adds_is_in_force_within_seconds_and_what_is_removed_fires_no_more(
+    scripted_house: OpenScriptedHouse,
+) -> None:
+    """Beside the files, in the database of the history; and the audit of it is there too."""
+    house = scripted_house(1)
+    installation = house.installation
+    installation.must("init")
+    files = house.folder / "schedules"
+    declare(files, {"name": "filed", "every": "1d", "task": task(house)})
+    scheduler = installation.start_scheduler("scheduler", files)
+    here = {"TASKERMAN_STATE_DIR": str(house.folder)}
+    what = ("--action", "scripted_task:restart", "--cluster", installation.cluster, "--overlap", "queue")
+    installation.must("schedules", "add", "typed", "--every", "1s", *what, "--why", "by hand", "--unchecked", **here)
+
+    def fired() -> int:
+        return sum(event["schedule"] == "typed" for event in scheduler.events("schedule_fired"))
+
+    installation.until(lambda: fired() >= 2, "it fires")
+    taken = installation.run("schedules", "add", "filed", "--every", "1h", *what, "--why", "x", "--unchecked", **here)
+    assert (taken.code, "all.yaml" in taken.err) == (4, True)
+    installation.must("schedules", "remove", "typed", "--why", "enough", **here)
+    installation.until(lambda: house.records.get("/schedules/typed")["retired_at"], "the scheduler has read it")
+    before = fired()
+    turns = len(scheduler.events("schedules_counted"))
+    installation.until(lambda: len(scheduler.events("schedules_counted")) > turns, "it goes on")
+    assert fired() == before
+    audit = installation.must("history", "audit", "--target", "typed", "--json", **here).json
+    assert [(entry["verb"], entry["why"]) for entry in audit] == [
+        ("schedule remove", "enough"),
+        ("schedule add", "by hand"),
+    ]
