@@ -103,6 +103,8 @@ def test_a_right_that_is_missing_is_named_by_what_was_tried(aws: Aws, client: An
     client.put_object(Bucket=bucket, Key="a.yaml", Body=one("a").encode())
 
     def refuse(http_response: Any, parsed: dict[str, Any], **_: Any) -> None:
+        if "Body" in parsed:
+            parsed["Body"].close()  # what streams is whoever's who drops it
         parsed.clear()
         parsed["Error"] = {"Code": "AccessDenied", "Message": "no"}
         parsed["ResponseMetadata"] = {"HTTPStatusCode": 403}
