@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Skip,
         TaskRunner,
         Wait,
+        steadily,
     )
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "Skip",
     "TaskRunner",
     "Wait",
+    "steadily",
 ]
 
 

@@ -58,6 +58,7 @@ __all__ = [
     "OperatorError",
     "QueuesUnavailable",
     "RefusedByState",
+    "RunnerMisconfigured",
     "ScheduleExists",
     "ScheduleUnknown",
     "SchedulesInvalid",
@@ -159,6 +160,12 @@ class ActionArgsInvalid(DocumentError):
     """The runner's own typed arguments refuse `action_args`."""
 
     code = "E-ACTION-ARGS"
+
+
+class RunnerMisconfigured(OperatorError):
+    """A node's configuration for a runner does not fit what the runner declares."""
+
+    code = "E-RUNNER-CONFIG"
 
 
 class SignatureRefused(DocumentError):

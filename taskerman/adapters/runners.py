@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 
@@ -43,7 +44,13 @@ class InstalledRunners:
         """See `Catalog.traits`."""
         runner = self._load(action)
         try:
-            return ActionTraits(when_lost=runner.when_lost, reboots=runner.reboots)
+            return ActionTraits(
+                when_lost=runner.when_lost,
+                reboots=runner.reboots,
+                soft_s=_seconds(runner.soft),
+                settle_s=_seconds(runner.settle),
+                scope=runner.scope or None,
+            )
         except ValidationError as error:
             wrong = "; ".join(f"{one['loc'][0]}: {one['msg']}" for one in error.errors(include_url=False))
             raise ActionUnknown(
@@ -101,3 +108,7 @@ class InstalledRunners:
                 f"{type(error).__name__}: {error}.",
                 next_step="Correct that package.",
             ) from error
+
+
+def _seconds(span: timedelta | None) -> int | None:
+    return None if span is None else round(span.total_seconds())

@@ -81,8 +81,10 @@ class Worker:
             self._context.phase, self._context.fence = hook, told["fence"]
             self._hear_libraries()
             match hook:
-                case "pre_check" | "post_check":
-                    self._ask(hook, getattr(runner, hook), _check_answer)
+                case "pre_check":
+                    self._ask(hook, runner.look_before, _check_answer)
+                case "post_check":
+                    self._ask(hook, runner.post_check, _check_answer)
                 case "recover":
                     self._ask(hook, runner.recover, _recover_answer)
                 case "execute_action":

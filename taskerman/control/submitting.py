@@ -25,7 +25,7 @@ from taskerman.model.assignment import Progress
 from taskerman.model.attempt import NodeRecord
 from taskerman.model.base import content_hash, parse_json_object
 from taskerman.model.ids import draw_task_id
-from taskerman.model.plan import Plan, PlannedNode, Tombstone
+from taskerman.model.plan import Plan, PlannedNode, Tombstone, filled_in
 from taskerman.model.task import MAX_DOCUMENT_BYTES, TaskControl, TaskDocument, TaskState, parse_task_document
 from taskerman.policy.admission import admit
 from taskerman.policy.guards import suspicion
@@ -158,7 +158,11 @@ def _judge(desk: Desk, prepared: Prepared) -> tuple[Plan, int]:
         raise TaskEnded(
             f"not_after ({document.not_after:%Y-%m-%dT%H:%M:%SZ}) has passed.", next_step="Give it a later one."
         )
-    desk.router_moves().check_scope(document)
+    traits = desk.catalog.traits(document.action)
+    if filled := traits.fill(document):
+        document = filled_in(prepared.received, filled)
+    if traits.scope is None or document.taskerman_params.lease_args.scope != traits.scope:
+        desk.router_moves().check_scope(document)
     discovered = discovery.nodes(document.cluster_name)
     strangers = set(document.nodes) - {node.id for node in discovered}
     registered = desk.router_moves().registered(strangers) if strangers else ()
@@ -172,6 +176,7 @@ def _judge(desk: Desk, prepared: Prepared) -> tuple[Plan, int]:
         elsewhere=elsewhere,
         sent_at=now,
         now=now,
+        filled=filled,
     )
     return plan, len(discovered)
 

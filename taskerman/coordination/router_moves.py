@@ -16,7 +16,7 @@ from taskerman.coordination.plans import read_plan
 from taskerman.errors import AnswerUnknown, Bug, ScopeUnknown, TaskExists
 from taskerman.model.breaker import ClusterRecord
 from taskerman.model.hold import Control
-from taskerman.model.ids import ClusterName, NodeId, TaskId
+from taskerman.model.ids import ClusterName, NodeId, ScopeName, TaskId
 from taskerman.model.plan import OpenTask, Plan, Refusal, Tombstone, unpack_task
 from taskerman.model.slot import ScopeRecord
 from taskerman.model.task import TaskControl, TaskDocument, TaskState
@@ -139,6 +139,18 @@ class RouterMoves:
         elif size is not None:
             ops.append(Check(cluster, found.stat.version))
         return ops, Published.NEW if why is None else Published.PARKED
+
+    def declare_own_scope(self, name: ScopeName) -> None:
+        """A runner's own scope, for what is heavy: where nobody has declared its capacity, it is one. Idempotent."""
+        path = layout.scope(name)
+        record = self._tree.get(path)
+        if record is None:
+            self._tree.ensure(layout.SCOPES, layout.waits(name))
+            self._tree.commit([Create(path, ScopeRecord(capacity=1).to_json())])
+        elif (found := layout.decode(ScopeRecord, record, path)).capacity is None:
+            one = found.model_copy(update={"capacity": 1})
+            self._tree.commit([Set(path, one.to_json(), record.stat.version)])
+        # Refused: somebody else declared it, or took a slot in it, in the same moment. The next check tells.
 
     def check_scope(self, task: TaskDocument) -> None:
         """Raise `ScopeUnknown` unless the named scope of `task`, if it has one, was declared."""

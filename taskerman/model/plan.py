@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Literal
 
@@ -25,6 +26,7 @@ __all__ = [
     "Refusal",
     "ScopePlace",
     "Tombstone",
+    "filled_in",
     "unpack_task",
 ]
 
@@ -58,11 +60,23 @@ class Accepted(Noun):
     """What acceptance filled in; it stands beside the document, whose hash is of what was received.
 
     `discovered`: how many nodes the cluster had, before any `limit`; None when the document named its nodes.
+    `filled`: what the runner declares and the document does not say: groups of `taskerman_params`.
     """
 
     at: Timestamp
     not_after: Timestamp
     discovered: int | None = None
+    filled: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
+
+
+def filled_in(received: Mapping[str, Any], filled: Mapping[str, Mapping[str, JsonValue]]) -> TaskDocument:
+    """The document as it came, with `filled` where it says nothing. What it says stands."""
+    if not filled:
+        return TaskDocument.model_validate_json(json.dumps(received))
+    params = dict(received.get("taskerman_params") or {})
+    for name, group in filled.items():
+        params[name] = {**group, **(params.get(name) or {})}
+    return TaskDocument.model_validate_json(json.dumps({**received, "taskerman_params": params}))
 
 
 class Plan(Noun):
@@ -77,8 +91,8 @@ class Plan(Noun):
 
     @cached_property
     def task(self) -> TaskDocument:
-        """The document, validated."""
-        return TaskDocument.model_validate_json(json.dumps(self.doc))
+        """The document, validated, with what acceptance filled in."""
+        return filled_in(self.doc, self.accepted.filled)
 
     def node(self, node: NodeId) -> PlannedNode | None:
         """The planned node of that id, if it is in the plan."""

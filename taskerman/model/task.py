@@ -161,11 +161,29 @@ class ActionTraits(Noun):
     """What a runner declares of one action.
 
     `when_lost`: what to do when nobody can say whether the action happened. `reboots`: a changed boot id after the
-    action began means that it happened.
+    action began means that it happened. `soft_s`, `settle_s`, `scope`: what stands where a task does not say; whole
+    seconds, and the name of a scope.
     """
 
     when_lost: WhenLost = "verify"
     reboots: bool = False
+    soft_s: int | None = Field(default=None, ge=1, le=7 * 86400)
+    settle_s: int | None = Field(default=None, ge=0, le=86400)
+    scope: ScopeName | None = None
+
+    def fill(self, task: TaskDocument) -> dict[str, dict[str, JsonValue]]:
+        """What of this stands where `task` is silent: groups of `taskerman_params`, without empty ones."""
+        params = task.taskerman_params
+        said = params.timeout_args.model_fields_set
+        timeouts: dict[str, JsonValue] = {}
+        if self.soft_s is not None and not said & {"soft_s", "hard_s"}:
+            timeouts["soft_s"] = self.soft_s
+        if self.settle_s is not None and "settle_s" not in said:
+            timeouts["settle_s"] = self.settle_s
+        lease: dict[str, JsonValue] = {}
+        if self.scope is not None and "scope" not in params.lease_args.model_fields_set:
+            lease["scope"] = self.scope
+        return {name: group for name, group in (("timeout_args", timeouts), ("lease_args", lease)) if group}
 
 
 class TaskState(StrEnum):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
+
+from pydantic import JsonValue
 
 from taskerman.errors import ClusterEmpty, DocumentFieldInvalid, NodeUnknown
 from taskerman.model.cluster import Node
@@ -76,8 +79,10 @@ def make_plan(
     elsewhere: Sequence[Node] = (),
     sent_at: datetime,
     now: datetime,
+    filled: Mapping[str, Mapping[str, JsonValue]] = MappingProxyType({}),
 ) -> Plan:
-    """The plan of `task`. `received`: the JSON object as it came, `digest` its hash.
+    """The plan of `task`. `received`: the JSON object as it came, `digest` its hash. `filled`: what `task` has of its
+    runner beyond it.
 
     A percentage of the *discovered* cluster, before `limit`, becomes a count: rounded down, at least 1. A node takes a
     slot in each of its clusters, the task's own first, and in the task's named scope; those with the same scopes share
@@ -99,7 +104,12 @@ def make_plan(
     return Plan(
         doc=dict(received),
         hash=digest,
-        accepted=Accepted(at=now, not_after=not_after, discovered=size),
+        accepted=Accepted(
+            at=now,
+            not_after=not_after,
+            discovered=size,
+            filled={name: dict(group) for name, group in filled.items()},
+        ),
         cap=concurrency,
         nodes=tuple(
             PlannedNode(

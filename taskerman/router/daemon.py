@@ -32,7 +32,7 @@ from taskerman.errors import (
 from taskerman.model.base import content_hash
 from taskerman.model.event import Event, Listener
 from taskerman.model.ids import QueueNames
-from taskerman.model.plan import Plan, Tombstone
+from taskerman.model.plan import Plan, Tombstone, filled_in
 from taskerman.model.task import TaskDocument, parse_task_document
 from taskerman.policy.guards import SizeGuard
 from taskerman.policy.routing import deadline, make_plan
@@ -233,6 +233,11 @@ class Router:
                 next_step="Submit it again if it is still wanted.",
             )
         self._catalog.check_args(document.action, document.taskerman_params.action_args)
+        traits = self._catalog.traits(document.action)
+        if filled := traits.fill(document):
+            document = filled_in(received, filled)
+        if traits.scope is not None and document.taskerman_params.lease_args.scope == traits.scope:
+            self._moves.declare_own_scope(traits.scope)
         self._moves.check_scope(document)
         discovery = self._discoveries.get(document.discovery)
         if discovery is None:
@@ -265,6 +270,7 @@ class Router:
             elsewhere=discovery.known(strangers) if strangers else (),
             sent_at=sent_at,
             now=now,
+            filled=filled,
         )
         if self._moves.publish(plan, self._guard) is not Published.THERE:
             self._emit(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from taskerman.runner.base import ActionInterrupted, TaskRunner, load_runner, validate_args
 from taskerman.runner.checks import Check, Go, Recovered, Refuse, Skip, Wait, check_from_json, check_to_json
 from taskerman.runner.context import CommandFailed, CommandResult, Context
+from taskerman.runner.steady import steadily
 
 __all__ = [
     "ActionInterrupted",
@@ -26,5 +27,6 @@ __all__ = [
     "check_from_json",
     "check_to_json",
     "load_runner",
+    "steadily",
     "validate_args",
 ]

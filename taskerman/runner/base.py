@@ -10,19 +10,20 @@ import importlib
 import json
 from abc import ABC, abstractmethod
 
-from taskerman.errors import ActionArgsInvalid, ActionUnknown
-from taskerman.runner.checks import Check, Recovered
+from taskerman.errors import ActionArgsInvalid, ActionUnknown, RunnerMisconfigured
+from taskerman.runner.checks import Check, Recovered, Refuse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import timedelta
     from typing import ClassVar, Literal
 
     from pydantic import BaseModel
 
     from taskerman.runner.context import Context
 
-__all__ = ["ActionInterrupted", "TaskRunner", "load_runner", "validate_args"]
+__all__ = ["ActionInterrupted", "TaskRunner", "load_runner", "validate_args", "validate_config"]
 
 
 class ActionInterrupted(BaseException):
@@ -47,6 +48,12 @@ class TaskRunner(ABC):
     Args: ClassVar[type[BaseModel] | None] = None
     """The model of `action_args`. Unknown keys are refused. Declare `args: Args` beside it for the type checker."""
 
+    Config: ClassVar[type[BaseModel] | None] = None
+    """The model of this node's configuration for the runner, `[runners.<runner>]` of its settings file; one for all
+    operations of a runner. Unknown keys are refused. None: `ctx.settings` is the runner's own affair. What does not
+    fit is answered with `Refuse` in place of `pre_check`. Read it as `self.config`; declare `config: Config` beside it
+    for the type checker."""
+
     when_lost: ClassVar[Literal["verify", "retry", "never"]] = "verify"
     """What to do when nobody can say whether the action happened: ask `recover` and then `post_check`; act again
     (only for actions that may be repeated); or ask nobody and leave it to a person."""
@@ -57,8 +64,19 @@ class TaskRunner(ABC):
     description: ClassVar[str] = ""
     """What the action does to a node, in one line, for people."""
 
+    soft: ClassVar[timedelta | None] = None
+    """How long the action may take where a task does not say (`timeout_args.soft_s`); None: as long as any."""
+
+    settle: ClassVar[timedelta | None] = None
+    """How long `post_check` is asked again where a task does not say (`timeout_args.settle_s`)."""
+
+    scope: ClassVar[str] = ""
+    """The named scope in which each of its attempts takes a place where a task names none: for what is heavy on
+    something that many clusters share. One at a time, until somebody declares another capacity."""
+
     ctx: Context
     args: BaseModel | None
+    config: BaseModel | None
 
     def __init__(self, ctx: Context) -> None:
         """`ctx`: this attempt. Do nothing slow here: it runs before the node's turn has come.
@@ -67,6 +85,18 @@ class TaskRunner(ABC):
         """
         self.ctx = ctx
         self.args = validate_args(type(self), ctx.args)
+        self.misconfigured = ""
+        """What is wrong with this node's configuration; then there is no `config`."""
+        try:
+            self.config = validate_config(type(self), ctx.settings)
+        except RunnerMisconfigured as error:
+            self.misconfigured = error.what
+
+    def look_before(self) -> Check:
+        """`pre_check`, which only a node with a valid configuration is asked. What the engine and the harness call."""
+        if self.misconfigured:
+            return Refuse(self.misconfigured)
+        return self.pre_check()
 
     @abstractmethod
     def pre_check(self) -> Check:
@@ -123,24 +153,49 @@ def validate_args(runner: type[TaskRunner], args: Mapping[str, object]) -> BaseM
         if args:
             raise _invalid(runner, [f"{key}: unknown argument; this action takes none" for key in sorted(args)])
         return None
-    from pydantic import ValidationError  # noqa: PLC0415  (only a runner with typed arguments pays for it)
+    valid, problems = _validate(model, args, "argument", "action_args")
+    if problems:
+        raise _invalid(runner, problems)
+    return valid
+
+
+def validate_config(runner: type[TaskRunner], settings: Mapping[str, object]) -> BaseModel | None:
+    """The node's `settings` for the runner as an instance of its `Config`, strictly; None for one without.
+
+    Raises `RunnerMisconfigured`, which names each key and what is wrong with it.
+    """
+    model = runner.Config
+    if model is None:
+        return None
+    valid, problems = _validate(model, settings, "key", "the configuration")
+    if problems:
+        raise RunnerMisconfigured(
+            f"This node's configuration for the runner is not accepted: {'; '.join(problems[:20])}.",
+            next_step=f"Correct it in the node's settings file. Known: {', '.join(model.model_fields) or 'no key'}.",
+        )
+    return valid
+
+
+def _validate(
+    model: type[BaseModel], given: Mapping[str, object], noun: str, whole: str
+) -> tuple[BaseModel | None, list[str]]:
+    """The instance, and what is wrong with `given`, a line each."""
+    from pydantic import ValidationError  # noqa: PLC0415  (only a runner with a typed model pays for it)
 
     # Pydantic ignores unknown keys by default, and an argument with a typing error in its name must not be ignored.
     known = {n for name, field in model.model_fields.items() for n in (name, field.alias) if n is not None}
-    unknown = [] if model.model_config.get("extra") == "allow" else sorted(set(args) - known)
-    problems = [f"{key}: unknown argument" for key in unknown]
+    unknown = [] if model.model_config.get("extra") == "allow" else sorted(set(given) - known)
+    problems = [f"{key}: unknown {noun}" for key in unknown]
     try:
-        valid = model.model_validate_json(json.dumps(dict(args)), strict=True)
+        return model.model_validate_json(json.dumps(dict(given)), strict=True), problems
     except ValidationError as error:
         for problem in error.errors(include_url=False, include_context=False):
-            name = ".".join(str(part) for part in problem["loc"]) or "action_args"
+            name = ".".join(str(part) for part in problem["loc"]) or whole
             if problem["type"] == "extra_forbidden" and len(problem["loc"]) == 1:
                 continue  # said above, in the same words for every model
             message = problem["msg"].removeprefix("Value error, ")
             problems.append(f"{name}: {'required, and missing' if problem['type'] == 'missing' else message}")
-    if problems:
-        raise _invalid(runner, problems)
-    return valid
+    return None, problems
 
 
 def _invalid(runner: type[TaskRunner], problems: list[str]) -> ActionArgsInvalid:

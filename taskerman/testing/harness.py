@@ -107,7 +107,7 @@ class RunnerHarness(Generic[R]):
 
     def pre_check(self) -> Check:
         """Ask the hook; what it raises is raised."""
-        return _as_on_the_wire(self.runner("pre_check").pre_check())
+        return _as_on_the_wire(self.runner("pre_check").look_before())
 
     def execute_action(self) -> None:
         """Act. What the hook raises is raised; `ActionInterrupted` after `abort` was called, as the engine does."""
