@@ -43,7 +43,7 @@ $(READY): $(LOCK) pyproject.toml
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-services: ## ZooKeeper, Redis and PostgreSQL for `make test` (Debian and root: installs them; elsewhere: says what to install)
+services: ## ZooKeeper, Redis, PostgreSQL, etcd and MariaDB for `make test` (Debian and root: installs them; elsewhere: says what to install)
 	@sh tests/install-services
 
 demo: env ## A rolling restart on this machine, and one that stops by itself; needs no service

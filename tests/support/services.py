@@ -17,6 +17,7 @@ from typing import Literal
 import pytest
 
 __all__ = [
+    "GALERA",
     "ServiceName",
     "java",
     "missing_parts",
@@ -26,11 +27,12 @@ __all__ = [
     "zookeeper_classpath",
 ]
 
-ServiceName = Literal["zookeeper", "redis", "postgresql"]
+ServiceName = Literal["zookeeper", "redis", "postgresql", "etcd", "mariadb"]
 
 JAR_FOLDERS = (Path("/usr/share/java"), Path("/usr/share/zookeeper"))
 POSTGRESQL_FOLDER = Path("/usr/lib/postgresql")
 """Where Debian keeps the server's programs, by version and not on PATH."""
+GALERA = Path("/usr/lib/galera/libgalera_smm.so")
 CLASSPATH_VARIABLE = "TASKERMAN_TEST_ZOOKEEPER_CLASSPATH"
 
 
@@ -66,10 +68,21 @@ def _missing_postgresql() -> tuple[str, ...]:
     return tuple(f"{program} (of PostgreSQL)" for program in ("initdb", "postgres") if _postgresql(program) is None)
 
 
+def _missing_etcd() -> tuple[str, ...]:
+    return tuple(program for program in ("etcd", "etcdctl") if not shutil.which(program))
+
+
+def _missing_mariadb() -> tuple[str, ...]:
+    missing = tuple(program for program in ("mariadbd", "mariadb", "mariabackup") if not shutil.which(program))
+    return missing if GALERA.exists() else (*missing, f"the Galera library ({GALERA})")
+
+
 _SERVICES: dict[ServiceName, _Service] = {
     "zookeeper": _Service("ZooKeeper", _missing_zookeeper),
     "redis": _Service("Redis", _missing_redis),
     "postgresql": _Service("PostgreSQL", _missing_postgresql),
+    "etcd": _Service("etcd", _missing_etcd),
+    "mariadb": _Service("MariaDB with Galera", _missing_mariadb),
 }
 
 

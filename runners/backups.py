@@ -1,0 +1,158 @@
+"""Backups in an object store: each is some objects and a manifest that is written last. Without it there is no backup.
+
+    <prefix>/<node or cluster>/<time>-<attempt>/<part>      what was backed up
+    <prefix>/<node or cluster>/<time>-<attempt>/manifest    its parts, their sizes and sha256, and what the runner adds
+
+A reader trusts nothing but a manifest, and each part only as far as its checksum. A backup that was killed half-way has
+no manifest: it is not listed, not restored, not counted by retention, and removed by it when it is old.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from pydantic import JsonValue
+
+from runners.objects import NoSuchObject, ObjectStore, Stored
+
+__all__ = ["Backup", "Backups", "Damaged", "Unfinished"]
+
+MANIFEST = "manifest"
+_TIME = "%Y%m%dT%H%M%SZ"
+_ABANDONED = timedelta(days=2)
+
+
+class Damaged(Exception):
+    """A backup is not what its manifest says: a part is missing, shorter, or has another checksum."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """A whole one. `name`: its folder. `parts`: by key relative to it. `facts`: what the runner wrote about it."""
+
+    name: str
+    at: datetime
+    parts: tuple[Stored, ...]
+    facts: Mapping[str, JsonValue]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all parts."""
+        return sum(part.size for part in self.parts)
+
+
+class Unfinished:
+    """A backup that is being written. It counts after `finish`, and not before."""
+
+    def __init__(self, store: ObjectStore, folder: str, at: datetime) -> None:
+        self._store, self._folder, self._at = store, folder, at
+        self._parts: list[Stored] = []
+
+    @property
+    def name(self) -> str:
+        """Its folder."""
+        return self._folder
+
+    def add(self, part: str, chunks: Iterable[bytes]) -> Stored:
+        """Stream one part into the store. Raises `StoreUnavailable`, and what `chunks` raises; then there is none."""
+        stored = self._store.put(f"{self._folder}/{part}", chunks)
+        self._parts.append(Stored(part, stored.size, stored.sha256, stored.at))
+        return stored
+
+    def finish(self, **facts: JsonValue) -> Backup:
+        """Write the manifest: from now on it is a backup."""
+        document = {
+            "v": 1,
+            "at": self._at.strftime(_TIME),
+            "parts": [{"key": part.key, "size": part.size, "sha256": part.sha256} for part in self._parts],
+            "facts": facts,
+        }
+        self._store.put(f"{self._folder}/{MANIFEST}", [json.dumps(document, sort_keys=True).encode()])
+        return Backup(self._folder, self._at, tuple(self._parts), facts)
+
+
+class Backups:
+    """All backups of one thing. `of`: what is backed up, a node or a cluster; part of every key."""
+
+    def __init__(self, store: ObjectStore, of: str) -> None:
+        self._store = store
+        self._of = of.replace(":", ".")
+
+    def begin(self, attempt: str, now: datetime) -> Unfinished:
+        """A new one, in a folder of its own. `now`: aware."""
+        at = now.astimezone(UTC)
+        return Unfinished(self._store, f"{self._of}/{at.strftime(_TIME)}-{attempt}", at)
+
+    def made_by(self, attempt: str) -> Backup | None:
+        """The whole backup that this attempt wrote, if it did: what `recover` asks."""
+        return next((found for found in self.whole() if found.name.endswith(f"-{attempt}")), None)
+
+    def whole(self) -> Sequence[Backup]:
+        """Every whole one, oldest first. Raises `StoreUnavailable`, `Damaged` for a manifest that cannot be read."""
+        end = f"/{MANIFEST}"
+        folders = [each.key.removesuffix(end) for each in self._store.list(f"{self._of}/") if each.key.endswith(end)]
+        found = [self._read(folder) for folder in folders]
+        return sorted((each for each in found if each is not None), key=lambda each: (each.at, each.name))
+
+    def newest(self) -> Backup | None:
+        """The last whole one."""
+        whole = self.whole()
+        return whole[-1] if whole else None
+
+    def read(self, backup: Backup, part: str) -> Iterator[bytes]:
+        """The content of one part. After the last byte raises `Damaged` if it was not what was written: whoever
+        restores must not call it done before that."""
+        wanted = next((each for each in backup.parts if each.key == part), None)
+        if wanted is None:
+            raise Damaged(f"{backup.name} has no part {part}")
+        digest, size = hashlib.sha256(), 0
+        try:
+            for chunk in self._store.read(f"{backup.name}/{part}"):
+                digest.update(chunk)
+                size += len(chunk)
+                yield chunk
+        except NoSuchObject:
+            raise Damaged(f"{backup.name}/{part} is not there any more") from None
+        if (size, digest.hexdigest()) != (wanted.size, wanted.sha256):
+            raise Damaged(f"{backup.name}/{part} is not what was written: {size:,} bytes of {wanted.size:,}")
+
+    def prune(self, now: datetime, *, keep: int, keep_for: timedelta) -> list[str]:
+        """Remove whole backups that are older than `keep_for`, always leaving the newest `keep` (at least one), and
+        what unfinished ones left days ago. The names of what was removed. A manifest goes first, its parts after it."""
+        whole = self.whole()
+        too_many = whole[: max(0, len(whole) - max(keep, 1))]
+        gone = [each.name for each in too_many if now - each.at > keep_for]
+        known = {each.name for each in whole}
+        by_folder: dict[str, list[Stored]] = {}
+        for each in self._store.list(f"{self._of}/"):
+            by_folder.setdefault(each.key.rpartition("/")[0], []).append(each)
+        for folder, objects in by_folder.items():
+            last = max((each.at for each in objects if each.at is not None), default=now)
+            if not any(folder == name or folder.startswith(f"{name}/") for name in known) and now - last > _ABANDONED:
+                gone.append(folder)
+        for folder in gone:
+            keys = [each.key for name, objects in by_folder.items() for each in objects if _within(name, folder)]
+            self._store.delete(sorted(keys, key=lambda key: not key.endswith(f"/{MANIFEST}")))
+        self._store.abort_unfinished(_ABANDONED)
+        return gone
+
+    def _read(self, folder: str) -> Backup | None:
+        try:
+            raw = self._store.read_all(f"{folder}/{MANIFEST}", most=16 * 1024 * 1024)
+        except NoSuchObject:
+            return None  # removed since it was listed
+        try:
+            document = json.loads(raw)
+            parts = tuple(Stored(each["key"], each["size"], each["sha256"]) for each in document["parts"])
+            at = datetime.strptime(document["at"], _TIME).replace(tzinfo=UTC)
+            return Backup(folder, at, parts, document["facts"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise Damaged(f"The manifest of {folder} cannot be read: {error}") from error
+
+
+def _within(folder: str, parent: str) -> bool:
+    return folder == parent or folder.startswith(f"{parent}/")

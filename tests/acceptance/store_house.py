@@ -1,0 +1,66 @@
+"""A real store, each member under the agent of an EC2 instance that is tagged as its node; and a load on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.acceptance.records import Records
+from tests.support.daemons import Installation
+from tests.support.stores.member import Member
+from tests.support.stores.store import Store
+
+__all__ = ["StoreHouse"]
+
+
+@dataclass
+class StoreHouse:
+    """`nodes`: members by instance id, in the order in which a plan has them."""
+
+    installation: Installation
+    store: Store
+    records: Records
+    nodes: dict[str, Member] = field(default_factory=dict)
+
+    def tag(self) -> None:
+        """A running instance of the cluster for each member."""
+        count = len(self.store.members)
+        instances = self.installation.cloud.start_nodes(self.installation.cluster, count)
+        self.nodes = {instance.id: member for instance, member in zip(instances, self.store.members, strict=True)}
+
+    def start(self, **settings: Any) -> None:
+        """One router and an agent for each member. `settings`: of the runner, on every node."""
+        self.installation.start_router()
+        for instance in self.nodes:
+            self.start_agent(instance, **settings)
+
+    def start_agent(self, instance: str, **settings: Any) -> None:
+        """The agent of one instance."""
+        own = {**self.store.settings(self.nodes[instance]), **settings}
+        self.installation.start_agent(instance, {f"{self.store.kind}_task": own})
+
+    def submit(self, operation: str, *, args: Mapping[str, Any] | None = None, **params: Mapping[str, Any]) -> str:
+        """`<kind>_task:<operation>` on the whole cluster, one at a time; the task's id. `params`: groups of
+        taskerman_params."""
+        task = self.installation.submit(
+            {
+                "action": f"{self.store.kind}_task:{operation}",
+                "version": 1.2,
+                "cluster_name": self.installation.cluster,
+                "discovery": "aws_tags",
+                "owner": "gsi",
+                "taskerman_params": {
+                    "action_args": dict(args or {}),
+                    "timeout_args": {"soft_s": 120, "hard_s": 150, "settle_s": 60},
+                    **params,
+                },
+            }
+        )
+        self.installation.until(lambda: self.records.line(task), "somebody stands in line", within_s=80)
+        self.installation.lift_first_hold()
+        return task
+
+    def member(self, instance: str) -> Member:
+        """Whose server it is."""
+        return self.nodes[instance]
