@@ -14,7 +14,7 @@ from taskerman.agent.kit import Kit
 from taskerman.agent.machine import boot_id
 from taskerman.errors import TaskermanError
 from taskerman.model.attempt import Attempt
-from taskerman.model.ids import AttemptId
+from taskerman.model.ids import AttemptId, NodeId
 from taskerman.model.plan import Plan
 from taskerman.model.task import ActionTraits
 from taskerman.policy.bounds import asked_by
@@ -53,7 +53,7 @@ def child_spec(kit: Kit, plan: Plan, attempt: AttemptId, target: str, *, fence: 
     bounds = kit.profile.bounds.tightened(asked_by(task.taskerman_params.timeout_args))
     return ChildSpec(
         attempt=attempt,
-        assignment=plan.assignment(kit.node),
+        assignment=_with_its_time(plan, kit.node),
         node=kit.node,
         cluster=task.cluster_name,
         nodes=[planned.id for planned in plan.nodes],
@@ -69,6 +69,12 @@ def child_spec(kit: Kit, plan: Plan, attempt: AttemptId, target: str, *, fence: 
         rlimit_memory_mb=kit.isolation.rlimit_memory_mb(bounds),
         log_form=kit.profile.log_form,
     )
+
+
+def _with_its_time(plan: Plan, node: NodeId) -> dict[str, JsonValue]:
+    """When it was due, or else planned: a runner may ask what was done to the cluster since its task began."""
+    assignment = plan.assignment(node)
+    return {**assignment, "scheduled_for": assignment.get("scheduled_for") or f"{plan.accepted.at:%Y-%m-%dT%H:%M:%SZ}"}
 
 
 def directory_of(kit: Kit, attempt: AttemptId) -> Path:

@@ -82,7 +82,8 @@ class Context:
         `on_save`: makes all saved values durable before it returns. `log_form`: of its log's lines, `human` or `json`.
         """
         self.assignment = assignment
-        """The task document, with this node as `destnode`."""
+        """The task document, with this node as `destnode`, and with the time when it was planned as `scheduled_for`
+        where the document has none."""
         self.task_id = str(assignment.get("task_id", ""))
         self.attempt_id = attempt_id
         self.node_id = node_id
