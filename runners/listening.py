@@ -43,15 +43,17 @@ def _inodes(port: int, proc: Path) -> set[str]:
 
 def _holds(process: Path, inodes: set[str]) -> bool:
     try:
-        for entry in os.scandir(process / "fd"):
-            try:
-                if os.readlink(entry.path) in inodes:
-                    return True
-            except OSError:
-                continue  # it was closed in between
+        names = os.listdir(process / "fd")
     except OSError:
         return False  # ended in between, or not ours to look at
-    return False
+    return any(_link(process / "fd" / name) in inodes for name in names)
+
+
+def _link(path: Path) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""  # it was closed in between
 
 
 def _began(process: Path) -> str | None:
