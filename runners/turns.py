@@ -15,7 +15,10 @@ from pydantic import JsonValue
 from runners.backups import Backup, Backups
 from taskerman import Check, Go, Skip, Wait
 
-__all__ = ["backup_turn", "begun_at", "leader_last", "made_for"]
+__all__ = ["CLOCKS_S", "backup_turn", "begun_at", "leader_last", "made_for"]
+
+CLOCKS_S = 2.0
+"""How far apart the clocks may be of who planned the task and of a member; and etcd's starts are to the second."""
 
 
 def begun_at(assignment: Mapping[str, JsonValue]) -> float | None:
@@ -41,7 +44,7 @@ def leader_last(
     """
     if began is None:
         return Go()
-    done = [at for at in starts if at is not None and at > began]
+    done = [at for at in starts if at is not None and at > began - CLOCKS_S]
     wanted = min(others_planned, len(starts))
     if len(done) >= wanted or now - max([began, *(at for at in done if at <= now)]) >= patience_s:
         return Go()

@@ -68,8 +68,10 @@ class Defragment(TaskRunner):
             return answer
         if other := [alarm for alarm in view.alarms if alarm.kind != "NOSPACE"]:
             return Refuse(f"the alarm {other[0].kind} of {view.name(other[0].member)}: look at that member first")
-        if own.size - own.used < max(self.args.at_least_bytes, 1):
-            return self._nothing_to_give(view, own)
+        if not self._worth_it(view, own):
+            if view.alarms and self.args.disarm and self._below_quota(view):
+                return Go()
+            return Skip(f"{own.size - own.used:,} of {own.size:,} bytes could be given back; that is little")
         if why := self._no_room(own):
             return Refuse(why)
         return self._turn(view) if view.leads else Go()
@@ -89,7 +91,8 @@ class Defragment(TaskRunner):
         self.ctx.save(
             start=cluster.start(view), times=metrics.defragmented, size=view.own.size, used=view.own.used, asked=True
         )
-        cluster.own().call("maintenance/defragment", within_s=self.args.within_s)
+        if not view.alarms or self._worth_it(view, view.own):
+            cluster.own().call("maintenance/defragment", within_s=self.args.within_s)
         after = cluster.look()
         self.ctx.log("defragmented", **shown(after))
         self._disarm(after)
@@ -127,12 +130,12 @@ class Defragment(TaskRunner):
         before, used = int(str(saved["size"])), int(str(saved["used"]))
         return Recovered.DONE if own.size < (before + used) / 2 else Recovered.NOT_DONE
 
-    def _nothing_to_give(self, view: View, own: Server) -> Check:
-        if view.alarms and self.args.disarm and self._below_quota(view):
-            return Go()
-        if view.alarms and own.metrics.quota_bytes and own.used > own.metrics.quota_bytes * BELOW_QUOTA:
-            return Refuse("the alarm NOSPACE, and nothing to give back: compact the history first (etcdctl compaction)")
-        return Skip(f"{own.size - own.used:,} of {own.size:,} bytes could be given back; that is little")
+    def _worth_it(self, view: View, server: Server) -> bool:
+        """With NOSPACE nothing is written, so what a compaction freed is not counted yet: then it is done all the same
+        while the database is near its quota."""
+        quota = server.metrics.quota_bytes
+        full = bool(view.alarms) and (quota is None or server.size >= quota * BELOW_QUOTA)
+        return full or server.size - server.used >= max(self.args.at_least_bytes, 1)
 
     def _no_room(self, own: Server) -> str:
         if not self.config.data_dir:
@@ -147,7 +150,7 @@ class Defragment(TaskRunner):
     def _turn(self, view: View) -> Check:
         """The leader waits for the others that have something to give back; not for ever."""
         others = [view.serving[name] for name in view.voters if name != view.me and name in view.serving]
-        left = sum(each.size - each.used >= max(self.args.at_least_bytes, 1) for each in others)
+        left = sum(self._worth_it(view, each) for each in others)
         began = begun_at(self.ctx.assignment)
         if left and len(self.ctx.nodes) > 1 and began is not None and time.time() - began < self.args.leader_patience_s:
             return Wait(f"the leader goes last: {left} others have not been defragmented yet")

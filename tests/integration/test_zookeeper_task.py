@@ -16,11 +16,13 @@ from kazoo.client import KazooClient
 
 from runners.backups import Backups
 from runners.objects import ObjectStore
+from runners.turns import CLOCKS_S
 from runners.zookeeper import restart as restarting
 from runners.zookeeper.backup import SnapshotBackup
 from runners.zookeeper.files import read_data
 from runners.zookeeper.purge import Purge
 from runners.zookeeper.restart import NotReady, Restart
+from runners.zookeeper.wire import Door
 from taskerman import CommandFailed, Go, Recovered, Refuse, Skip, Wait
 from taskerman.testing.zookeeper_server import ZookeeperServer, free_port, mode_of
 from tests.support.aws import LocalCloud, unique
@@ -115,6 +117,12 @@ def test_its_fellows_are_known_by_conf_alone(store: ZookeeperStore) -> None:
 
 def test_the_leader_goes_when_the_others_have_been_restarted_since_the_task_began(store: ZookeeperStore) -> None:
     leader, others = store.leader(), followers(store)
+    ports = store.ports.values()
+    door = Door()
+    until(
+        lambda: all(int(door.monitor(("127.0.0.1", port))["uptime"]) > 2000 * CLOCKS_S for port in ports),
+        "what was restarted before was so before the task, for any clock",
+    )
     begun = now()
     answer = task(Restart, store, leader, begun=begun).pre_check()
     assert answer == Wait("the leader goes last: 0 of 2 others have been restarted since the task began")
