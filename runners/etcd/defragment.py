@@ -66,15 +66,7 @@ class Defragment(TaskRunner):
         own = view.own
         if not isinstance(answer, Go) or not isinstance(own, Server):
             return answer
-        if other := [alarm for alarm in view.alarms if alarm.kind != "NOSPACE"]:
-            return Refuse(f"the alarm {other[0].kind} of {view.name(other[0].member)}: look at that member first")
-        if not self._worth_it(view, own):
-            if view.alarms and self.args.disarm and self._below_quota(view):
-                return Go()
-            return Skip(f"{own.size - own.used:,} of {own.size:,} bytes could be given back; that is little")
-        if why := self._no_room(own):
-            return Refuse(why)
-        return self._turn(view) if view.leads else Go()
+        return self._hindered(view, own) or self._worthless(view, own) or (self._turn(view) if view.leads else Go())
 
     def execute_action(self) -> None:
         """Hand leadership over, note what tells whether it happened, defragment, and disarm where that was wanted."""
@@ -129,6 +121,19 @@ class Defragment(TaskRunner):
             return Recovered.DONE if own.metrics.defragmented > int(str(saved["times"] or 0)) else Recovered.NOT_DONE
         before, used = int(str(saved["size"])), int(str(saved["used"]))
         return Recovered.DONE if own.size < (before + used) / 2 else Recovered.NOT_DONE
+
+    def _hindered(self, view: View, own: Server) -> Refuse | None:
+        if other := [alarm for alarm in view.alarms if alarm.kind != "NOSPACE"]:
+            return Refuse(f"the alarm {other[0].kind} of {view.name(other[0].member)}: look at that member first")
+        why = self._no_room(own)
+        return Refuse(why) if why else None
+
+    def _worthless(self, view: View, own: Server) -> Check | None:
+        if self._worth_it(view, own):
+            return None
+        if view.alarms and self.args.disarm and self._below_quota(view):
+            return Go()  # only the alarm is left
+        return Skip(f"{own.size - own.used:,} of {own.size:,} bytes could be given back; that is little")
 
     def _worth_it(self, view: View, server: Server) -> bool:
         """With NOSPACE nothing is written, so what a compaction freed is not counted yet: then it is done all the same

@@ -217,7 +217,6 @@ def test_a_member_that_does_not_come_back_is_not_called_well(store: ZookeeperSto
 @pytest.mark.parametrize(
     ("step", "truth"),
     [
-        ("save 1", Recovered.UNKNOWN),
         ("command", Recovered.UNKNOWN),
         ("commanded", Recovered.DONE),
         ("save 2", Recovered.DONE),
