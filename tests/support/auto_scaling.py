@@ -46,7 +46,7 @@ class Group:
                 AutoScalingGroupName=self.name, InstanceIds=[machine], ShouldDecrementDesiredCapacity=True
             )
 
-    def make_unhealthy(self, machine: str) -> None:
-        """As its health check would."""
+    def suspend(self, *processes: str) -> None:
+        """As a person does who looks into something."""
         with self._cloud.client("autoscaling") as scaling:
-            scaling.set_instance_health(InstanceId=machine, HealthStatus="Unhealthy", ShouldRespectGracePeriod=False)
+            scaling.suspend_processes(AutoScalingGroupName=self.name, ScalingProcesses=list(processes))
