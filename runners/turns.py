@@ -7,10 +7,8 @@ not keep the others waiting for ever.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from datetime import UTC, datetime
-
-from pydantic import JsonValue
+from collections.abc import Collection
+from datetime import datetime
 
 from runners.backups import Backup, Backups
 from taskerman import Check, Go, Skip, Wait
@@ -21,16 +19,9 @@ CLOCKS_S = 2.0
 """How far apart the clocks may be of who planned the task and of a member; and etcd's starts are to the second."""
 
 
-def begun_at(assignment: Mapping[str, JsonValue]) -> float | None:
-    """When the task was due or planned, in seconds since 1970; None when its assignment does not say."""
-    said = assignment.get("scheduled_for")
-    if not isinstance(said, str):
-        return None
-    try:
-        at = datetime.fromisoformat(said)
-    except ValueError:
-        return None
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+def begun_at(accepted_at: str) -> float | None:
+    """When the task was accepted, in seconds since 1970; None when nobody says."""
+    return datetime.fromisoformat(accepted_at).timestamp() if accepted_at else None
 
 
 def leader_last(

@@ -76,7 +76,7 @@ class Defragment(TaskRunner):
         if not isinstance(answer, Go) or not isinstance(view.own, Server):
             raise NotReady(f"the cluster has changed since it was looked at: {getattr(answer, 'reason', answer)}")
         if view.leads and len(view.voters) > 1:
-            within_s, began = self.args.move_leader_s, begun_at(self.ctx.assignment)
+            within_s, began = self.args.move_leader_s, begun_at(self.ctx.accepted_at)
             heir = hand_over(cluster, view, self.config.max_lag_entries, began, within_s)
             self.ctx.log("handed over", to=view.name(heir))
         metrics = view.own.metrics
@@ -156,7 +156,7 @@ class Defragment(TaskRunner):
         """The leader waits for the others that have something to give back; not for ever."""
         others = [view.serving[name] for name in view.voters if name != view.me and name in view.serving]
         left = sum(self._worth_it(view, each) for each in others)
-        began = begun_at(self.ctx.assignment)
+        began = begun_at(self.ctx.accepted_at)
         if left and len(self.ctx.nodes) > 1 and began is not None and time.time() - began < self.args.leader_patience_s:
             return Wait(f"the leader goes last: {left} others have not been defragmented yet")
         return Go()

@@ -75,7 +75,7 @@ class Restart(TaskRunner):
         if not isinstance(answer, Go):
             raise NotReady(f"the cluster has changed since it was looked at: {getattr(answer, 'reason', answer)}")
         if view.leads and len(view.voters) > 1:
-            lag, began = self.config.max_lag_entries, begun_at(self.ctx.assignment)
+            lag, began = self.config.max_lag_entries, begun_at(self.ctx.accepted_at)
             heir = hand_over(self._cluster(), view, lag, began, self.args.move_leader_s)
             self.ctx.log("handed over", to=view.name(heir))
             self.ctx.save(heir=heir)
@@ -124,7 +124,7 @@ class Restart(TaskRunner):
         return leader_last(
             [each.metrics.started_at for each in others],
             others_planned=len(self.ctx.nodes) - 1,
-            began=begun_at(self.ctx.assignment),
+            began=begun_at(self.ctx.accepted_at),
             now=time.time(),
             patience_s=self.args.leader_patience_s,
         )

@@ -82,7 +82,7 @@ class Snapshot(TaskRunner):
             made,
             leads=view.leads,
             others_planned=len(self.ctx.nodes) - 1,
-            began=begun_at(self.ctx.assignment),
+            began=begun_at(self.ctx.accepted_at),
             now=time.time(),
             patience_s=self.args.leader_patience_s,
         )

@@ -126,7 +126,7 @@ class SnapshotBackup(TaskRunner):
             made,
             leads=rules.leads(view),
             others_planned=len(self.ctx.nodes) - 1,
-            began=begun_at(self.ctx.assignment),
+            began=begun_at(self.ctx.accepted_at),
             now=time.time(),
             patience_s=self.args.leader_patience_s,
         )

@@ -118,7 +118,7 @@ class Restart(TaskRunner):
         return leader_last(
             [now - each.uptime_s for each in view.serving.values() if each.votes],
             others_planned=len(self.ctx.nodes) - 1,
-            began=begun_at(self.ctx.assignment),
+            began=begun_at(self.ctx.accepted_at),
             now=now,
             patience_s=self.args.leader_patience_s,
         )

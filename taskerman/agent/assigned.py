@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -14,7 +15,7 @@ from taskerman.agent.kit import Kit
 from taskerman.agent.machine import boot_id
 from taskerman.errors import TaskermanError
 from taskerman.model.attempt import Attempt
-from taskerman.model.ids import AttemptId, NodeId
+from taskerman.model.ids import AttemptId
 from taskerman.model.plan import Plan
 from taskerman.model.task import ActionTraits
 from taskerman.policy.bounds import asked_by
@@ -53,7 +54,7 @@ def child_spec(kit: Kit, plan: Plan, attempt: AttemptId, target: str, *, fence: 
     bounds = kit.profile.bounds.tightened(asked_by(task.taskerman_params.timeout_args))
     return ChildSpec(
         attempt=attempt,
-        assignment=_with_its_time(plan, kit.node),
+        assignment=plan.assignment(kit.node),
         node=kit.node,
         cluster=task.cluster_name,
         nodes=[planned.id for planned in plan.nodes],
@@ -68,13 +69,8 @@ def child_spec(kit: Kit, plan: Plan, attempt: AttemptId, target: str, *, fence: 
         bounds=bounds,
         rlimit_memory_mb=kit.isolation.rlimit_memory_mb(bounds),
         log_form=kit.profile.log_form,
+        accepted_at=plan.accepted.at.astimezone(UTC).isoformat(),
     )
-
-
-def _with_its_time(plan: Plan, node: NodeId) -> dict[str, JsonValue]:
-    """When it was due, or else planned: a runner may ask what was done to the cluster since its task began."""
-    assignment = plan.assignment(node)
-    return {**assignment, "scheduled_for": assignment.get("scheduled_for") or f"{plan.accepted.at:%Y-%m-%dT%H:%M:%SZ}"}
 
 
 def directory_of(kit: Kit, attempt: AttemptId) -> Path:

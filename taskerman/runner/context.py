@@ -76,14 +76,14 @@ class Context:
         saved: Mapping[str, JsonValue],
         on_save: Callable[[Mapping[str, JsonValue]], None],
         log_form: str = "human",
+        accepted_at: str = "",
     ) -> None:
         """Made by the engine, or by the harness in a test.
 
         `on_save`: makes all saved values durable before it returns. `log_form`: of its log's lines, `human` or `json`.
         """
         self.assignment = assignment
-        """The task document, with this node as `destnode`, and with the time when it was planned as `scheduled_for`
-        where the document has none."""
+        """The task document, with this node as `destnode`."""
         self.task_id = str(assignment.get("task_id", ""))
         self.attempt_id = attempt_id
         self.node_id = node_id
@@ -101,6 +101,8 @@ class Context:
         """`action_args`, as sent; a runner with an `Args` model reads `self.args` instead."""
         self.settings = settings
         """This node's configuration for the runner: how its service is restarted, where it answers."""
+        self.accepted_at = accepted_at
+        """When a router accepted the task, RFC 3339; the same for all of its nodes and attempts."""
         self.phase = ""
         """The hook that is being run."""
         self._saved = dict(saved)

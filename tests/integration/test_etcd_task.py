@@ -64,12 +64,12 @@ def bucket(local_cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> str:
     return f"s3://{name}/locks"
 
 
-def task(runner: type, store: EtcdStore, member: Member, *, begun: str | None = None, **options: Any) -> Any:
+def task(runner: type, store: EtcdStore, member: Member, *, begun: str = "", **options: Any) -> Any:
     """The runner on the node of `member`. `settings`: beside those of the store."""
     settings = {**store.settings(member), **options.pop("settings", {})}
     nodes = [each.name for each in store.members]
     return OnTheMachine(
-        runner, settings=settings, node=member.name, nodes=nodes, cluster=CLUSTER, begun=begun, **options
+        runner, settings=settings, node=member.name, nodes=nodes, cluster=CLUSTER, accepted_at=begun, **options
     )
 
 
@@ -90,7 +90,7 @@ def settled(harness: OnTheMachine) -> None:
 
 def now() -> str:
     """A task is planned now."""
-    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f+00:00}"
 
 
 def some_time_ago(store: EtcdStore) -> str:

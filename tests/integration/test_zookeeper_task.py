@@ -64,12 +64,12 @@ def bucket(local_cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> str:
     return f"s3://{name}/coordination"
 
 
-def task(runner: type, store: ZookeeperStore, member: Member, *, begun: str | None = None, **options: Any) -> Any:
+def task(runner: type, store: ZookeeperStore, member: Member, *, begun: str = "", **options: Any) -> Any:
     """The runner on the node of `member`. `settings`: beside those of the store."""
     settings = {**store.settings(member), **options.pop("settings", {})}
     nodes = [each.name for each in store.members]
     return OnTheMachine(
-        runner, settings=settings, node=member.name, nodes=nodes, cluster=CLUSTER, begun=begun, **options
+        runner, settings=settings, node=member.name, nodes=nodes, cluster=CLUSTER, accepted_at=begun, **options
     )
 
 
@@ -90,7 +90,7 @@ def settled(harness: OnTheMachine) -> None:
 
 def now() -> str:
     """A task is planned now."""
-    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f+00:00}"
 
 
 # --- restart ---------------------------------------------------------------------------------------------
@@ -140,9 +140,9 @@ def test_the_leader_goes_when_the_others_have_been_restarted_since_the_task_bega
 
 def test_a_leader_does_not_wait_for_ever_nor_for_nodes_that_are_not_planned(store: ZookeeperStore) -> None:
     leader = store.leader()
-    impatient = task(Restart, store, leader, begun="2020-01-01T00:00:00Z")
+    impatient = task(Restart, store, leader, begun="2020-01-01T00:00:00+00:00")
     assert impatient.pre_check() == Go(), "nothing has moved on for years"
-    alone = OnTheMachine(Restart, settings=store.settings(leader), nodes=[leader.name], begun=now())
+    alone = OnTheMachine(Restart, settings=store.settings(leader), nodes=[leader.name], accepted_at=now())
     assert alone.pre_check() == Go()
 
 

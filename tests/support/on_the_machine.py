@@ -26,18 +26,11 @@ ROOT = Path(__file__).parents[2]
 
 
 class OnTheMachine(RunnerHarness[R]):
-    """Commands are run here and now. `begun`: when the task was planned, RFC 3339; None: it is not said."""
+    """Commands are run here and now."""
 
-    def __init__(self, runner: type[R], *, begun: str | None = None, **options: Any) -> None:
+    def __init__(self, runner: type[R], **options: Any) -> None:
         super().__init__(runner, **options)
-        self.begun = begun
         self.options = options
-
-    def runner(self, phase: str = "") -> R:
-        made = super().runner(phase)
-        if self.begun is not None:
-            made.ctx.assignment = {**made.ctx.assignment, "scheduled_for": self.begun}
-        return made
 
     def _run(self, argv: Sequence[str], check: bool) -> CommandResult:
         words = tuple(str(word) for word in argv)
@@ -57,9 +50,7 @@ def act_until_killed(harness: OnTheMachine[R], target: str, step: str, folder: P
     saved = folder / "saved.json"
     saved.write_text(json.dumps(harness.saved))
     spec = folder / "spec.json"
-    spec.write_text(
-        json.dumps({"target": target, "step": step, "saved": str(saved), "begun": harness.begun, **harness.options})
-    )
+    spec.write_text(json.dumps({"target": target, "step": step, "saved": str(saved), **harness.options}))
     done = subprocess.run(
         [sys.executable, "-m", "tests.support.on_the_machine", str(spec)],
         cwd=ROOT,
