@@ -15,7 +15,7 @@ from tests.support.stores.events import most_down, order
 pytestmark = pytest.mark.timeout(180)
 
 GAP_S = 4.0
-"""A leader hands over before it goes, so that nobody waits for an election (a second and more), and a client of a member
+"""A leader hands over before it goes, so nobody waits for an election (a second and more), and a client of a member
 that stops asks another: fractions of a second, and more on a busy machine. The supervisors' own lines say besides
 whether two were ever down, which is the loss of the quorum."""
 
