@@ -46,6 +46,7 @@ class Defragment(TaskRunner):
         leader_patience_s: float = Field(
             default=900.0, ge=0, le=86400, description="how long the leader waits for the others, seconds"
         )
+        outage: bool = Field(default=False, description="also a single server, which serves nobody meanwhile")
         within_s: float = Field(default=600.0, gt=0, le=86400, description="how long the server may take, seconds")
 
     Config = EtcdConfig
@@ -125,6 +126,8 @@ class Defragment(TaskRunner):
     def _hindered(self, view: View, own: Server) -> Refuse | None:
         if other := [alarm for alarm in view.alarms if alarm.kind != "NOSPACE"]:
             return Refuse(f"the alarm {other[0].kind} of {view.name(other[0].member)}: look at that member first")
+        if len(view.voters) < 2 and not self.args.outage:
+            return Refuse("nobody serves while the only member defragments. Accept that with outage: true")
         why = self._no_room(own)
         return Refuse(why) if why else None
 

@@ -70,15 +70,12 @@ class Restart(TaskRunner):
 
     def execute_action(self) -> None:
         """Look once more, hand leadership over, note which start this is, and have the server restarted."""
-        view = self._cluster().look()
-        answer = self._judge(view)
-        if not isinstance(answer, Go):
-            raise NotReady(f"the cluster has changed since it was looked at: {getattr(answer, 'reason', answer)}")
+        view = self._ready()
         if view.leads and len(view.voters) > 1:
             lag, began = self.config.max_lag_entries, begun_at(self.ctx.accepted_at)
             heir = hand_over(self._cluster(), view, lag, began, self.args.move_leader_s)
             self.ctx.log("handed over", to=view.name(heir))
-            self.ctx.save(heir=heir)
+            view = self._ready()
         down = isinstance(view.own, Silent) and view.own.refused
         self.ctx.save(start=self._cluster().start(view), was_up=not down, asked=True, restarted=False)
         self.ctx.command(self.config.restart)
@@ -115,6 +112,14 @@ class Restart(TaskRunner):
 
     def _cluster(self) -> Cluster:
         return Cluster(self.ctx, self.config)
+
+    def _ready(self) -> View:
+        """The cluster as it is now. Raises `NotReady` when it cannot do without the server any more."""
+        view = self._cluster().look()
+        answer = self._judge(view)
+        if not isinstance(answer, Go):
+            raise NotReady(f"the cluster has changed since it was looked at: {getattr(answer, 'reason', answer)}")
+        return view
 
     def _judge(self, view: View) -> Check:
         return rules.may_restart(view, self.config.max_lag_entries, cap=self.ctx.cap, outage=self.args.outage)

@@ -205,6 +205,8 @@ def _reads(door: Gateway) -> tuple[bool, str]:
     try:
         door.call("kv/range", key=_KEY, count_only=True)
     except EtcdError as error:
+        if error.about_rights and error.code != 7:
+            raise
         return error.code == 7, str(error)
     except OSError as error:
         return False, str(error)

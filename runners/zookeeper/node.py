@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os.path import realpath
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 
@@ -38,7 +39,7 @@ class ZookeeperConfig(BaseModel):
         description="the command that asks the machine's service manager",
     )
     data_dir: str = Field(default="", description="the folder that has version-2 in it; empty: as conf says")
-    log_dir: str = Field(default="", description="the same of the transaction logs; empty: as conf says, or data_dir")
+    log_dir: str = Field(default="", description="the same of the transaction logs, when it is another than data_dir")
     backups: str = Field(default="", description="where backups go, s3://bucket/prefix")
     max_lag_transactions: int = Field(default=1000, ge=0, description="how far behind its leader a member is in step")
     max_outstanding: int = Field(default=100, ge=0, description="requests that may wait in a server that is well")
@@ -68,13 +69,26 @@ class Ensemble:
     def layout(self) -> Layout:
         """Where the data is: as the configuration says, or else as `conf`.
 
-        Raises `Unlisted`, `NotServing`, `OSError` when neither does.
+        Raises `Unlisted`, `NotServing`, `OSError` when neither does, `ValueError` when they do not say the same.
         """
-        config = self._config
-        if config.data_dir:
-            return Layout(f"{config.data_dir}/version-2", f"{config.log_dir or config.data_dir}/version-2")
-        found = read_layout(self.own, self.door)
-        return Layout(found.data, f"{config.log_dir}/version-2" if config.log_dir else found.log)
+        try:
+            found = read_layout(self.own, self.door)
+        except (Unlisted, NotServing, OSError):
+            if not self._config.data_dir:
+                raise
+            found = None
+        data, log = self._config.data_dir, self._config.log_dir or self._config.data_dir
+        told = Layout(f"{data}/version-2", f"{log}/version-2") if data else found
+        assert told is not None
+        if found is not None and (realpath(told.data), realpath(told.log)) != (
+            realpath(found.data),
+            realpath(found.log),
+        ):
+            raise ValueError(
+                f"the server keeps its data in {found.data} and {found.log}, and this node's configuration says "
+                f"{told.data} and {told.log}: correct data_dir and log_dir"
+            )
+        return told
 
     def start(self) -> str | None:
         """Which start of the server listens; None when none does or the machine does not say."""

@@ -174,13 +174,14 @@ def _ill(answer: Answer, leader: Member | None, bounds: Bounds) -> str:
     """Why it is not well, as the end of a sentence that begins with its name; "" when it is."""
     if not isinstance(answer, Member):
         return f"does not answer ({answer.why})" if isinstance(answer, Silent) else "runs and does not serve"
-    behind = _behind(answer, leader) if leader is not None else 0
+    apart = _apart(answer, leader) if leader is not None else 0
     reasons = {
         f"is {answer.mode}": answer.mode not in ("leader", "follower", "observer"),
         f"is not yet in step ({answer.peer_state})": bool(answer.peer_state) and not _broadcasts(answer),
         f"has {answer.outstanding} requests waiting": answer.outstanding > bounds.outstanding,
-        f"has applied nothing since epoch {epoch_of(answer.zxid)}, and its leader has": behind is None,
-        f"is {behind or 0:,} transactions behind the leader": (behind or 0) > bounds.lag,
+        f"is in epoch {epoch_of(answer.zxid)}, and its leader is not": apart is None,
+        f"is {apart or 0:,} transactions behind the leader": (apart or 0) > bounds.lag,
+        f"is {-(apart or 0):,} transactions before the leader: is it of this ensemble?": -(apart or 0) > bounds.lag,
     }
     return next((why for why, true in reasons.items() if true), "")
 
@@ -190,11 +191,12 @@ def _broadcasts(member: Member) -> bool:
     return member.peer_state.endswith("broadcast")
 
 
-def _behind(member: Member, leader: Member) -> int | None:
-    """Transactions; None when it has applied nothing of the leader's epoch though there was something."""
-    if epoch_of(member.zxid) >= epoch_of(leader.zxid):
-        return leader.zxid - member.zxid if epoch_of(member.zxid) == epoch_of(leader.zxid) else 0
-    return 0 if leader.zxid & 0xFFFFFFFF == 0 else None
+def _apart(member: Member, leader: Member) -> int | None:
+    """Transactions that it is behind; None for another epoch, unless nothing was done yet in the leader's."""
+    if epoch_of(member.zxid) == epoch_of(leader.zxid):
+        return leader.zxid - member.zxid
+    nothing_yet = leader.zxid & 0xFFFFFFFF == 0 and member.zxid < leader.zxid
+    return 0 if nothing_yet else None
 
 
 def _no_leader(view: View) -> str:

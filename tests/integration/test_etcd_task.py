@@ -231,6 +231,30 @@ def test_killed_after_it_handed_over_nothing_was_restarted(store: EtcdStore, tmp
     assert store.leader() is not leader
 
 
+def test_with_authentication_on_a_user_is_needed_and_is_enough(store: EtcdStore, bucket: str, tmp_path: Path) -> None:
+    """And its password stands in no message, and in no argument list."""
+    url, own = store.urls[followers(store)[0].name], {"username": "root", "password": "a-secret"}
+    call(url, "/v3/auth/user/add", name="root", password="a-secret")
+    call(url, "/v3/auth/role/add", name="root")
+    call(url, "/v3/auth/user/grant", user="root", role="root")
+    call(url, "/v3/auth/enable")
+    try:
+        member = followers(store)[0]
+        for wrong in ({}, {"username": "root", "password": "a-guess"}):
+            answer = task(Restart, store, member, settings=wrong).pre_check()
+            assert isinstance(answer, Refuse)
+            assert "does not let us ask" in answer.reason
+            assert "a-guess" not in answer.reason
+        assert task(Restart, store, member, settings=own).pre_check() == Go()
+        harness = task(Snapshot, store, member, settings={"backups": bucket, "scratch": str(tmp_path), **own})
+        harness.execute_action()
+        assert harness.recover() is Recovered.DONE
+        assert "a-secret" not in str(harness.commands) + str(harness.logged) + str(harness.saved)
+    finally:
+        token = call(url, "/v3/auth/authenticate", name="root", password="a-secret")["token"]
+        call(url, "/v3/auth/disable", token=token)
+
+
 # --- defragment ------------------------------------------------------------------------------------------
 
 

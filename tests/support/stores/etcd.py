@@ -24,9 +24,10 @@ REQUEST_WITHIN_S = 2.0
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def call(url: str, path: str, timeout_s: float = 5.0, **body: Any) -> dict[str, Any]:
+def call(url: str, path: str, timeout_s: float = 5.0, token: str = "", **body: Any) -> dict[str, Any]:
     """One request to the gateway. Raises OSError."""
-    request = urllib.request.Request(url + path, data=json.dumps(body).encode(), method="POST")
+    headers = {"Authorization": token} if token else {}
+    request = urllib.request.Request(url + path, data=json.dumps(body).encode(), headers=headers, method="POST")
     with _OPENER.open(request, timeout=timeout_s) as answer:
         return json.loads(answer.read())
 
