@@ -11,9 +11,7 @@ from taskerman.cli.printing import Json, print_value, print_values
 
 __all__ = ["actions"]
 
-actions = typer.Typer(
-    rich_markup_mode=None, help="Actions that are installed here, and what each takes."
-)
+actions = typer.Typer(rich_markup_mode=None, help="Actions that are installed here, and what each takes.")
 
 
 @actions.command("list")

@@ -54,9 +54,7 @@ def test_every_verb_shown_exists() -> None:
     shown = {
         verb
         for page in PAGES
-        for verb in re.findall(
-            r"`taskerman ([a-z][a-z-]*)|^ *\$ (?:.* )?taskerman ([a-z][a-z-]*)", page.read_text("utf-8"), re.M
-        )
+        for verb in re.findall(rf"`taskerman ({name})|^ *\$ (?:.* )?taskerman ({name})", page.read_text("utf-8"), re.M)
         for verb in verb
         if verb
     }
