@@ -37,17 +37,17 @@ class Defragment(TaskRunner):
         model_config = ConfigDict(extra="forbid", frozen=True)
 
         at_least_bytes: int = Field(
-            default=16 * 1024 * 1024, ge=0, description="a member with less to give back is skipped, bytes"
+            default=16 * 1024 * 1024, ge=0, description="a member with less to give back is skipped"
         )
         disarm: bool = Field(default=False, description="disarm NOSPACE when every member is below its quota again")
         move_leader_s: float = Field(
-            default=10.0, gt=0, le=600, description="how long handing leadership over may take, seconds"
+            default=10.0, gt=0, le=600, description="how long handing leadership over may take"
         )
         leader_patience_s: float = Field(
-            default=900.0, ge=0, le=86400, description="how long the leader waits for the others, seconds"
+            default=900.0, ge=0, le=86400, description="how long the leader waits for the others"
         )
         outage: bool = Field(default=False, description="also a single server, which serves nobody meanwhile")
-        within_s: float = Field(default=600.0, gt=0, le=86400, description="how long the server may take, seconds")
+        within_s: float = Field(default=600.0, gt=0, le=86400, description="how long the server may take")
 
     Config = EtcdConfig
     args: Args

@@ -46,7 +46,7 @@ class EtcdConfig(BaseModel):
         description="checks a snapshot's file, whose name is put behind it; with 3.6: etcdutl snapshot status",
     )
     max_lag_entries: int = Field(default=1000, ge=0, description="how far behind in the raft log a member is in step")
-    timeout_s: float = Field(default=2.0, gt=0, le=60, description="how long a server may take for one answer, seconds")
+    timeout_s: float = Field(default=2.0, gt=0, le=60, description="how long a server may take for one answer")
 
     @field_validator("endpoint")
     @classmethod

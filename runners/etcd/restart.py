@@ -37,13 +37,13 @@ class Restart(TaskRunner):
         model_config = ConfigDict(extra="forbid", frozen=True)
 
         move_leader_s: float = Field(
-            default=10.0, gt=0, le=600, description="how long handing leadership over may take, seconds"
+            default=10.0, gt=0, le=600, description="how long handing leadership over may take"
         )
         leader_patience_s: float = Field(
             default=900.0,
             ge=0,
             le=86400,
-            description="how long the leader waits for others when nothing moves on, seconds",
+            description="how long the leader waits for others when nothing moves on",
         )
         outage: bool = Field(
             default=False, description="also where nobody serves meanwhile: a single server, a cluster of two"

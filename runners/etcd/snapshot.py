@@ -47,15 +47,15 @@ class Snapshot(TaskRunner):
         model_config = ConfigDict(extra="forbid", frozen=True)
 
         keep: int = Field(default=7, ge=1, le=1000, description="snapshots that are always kept, the newest")
-        keep_days: float = Field(default=14.0, ge=0, le=3650, description="older ones beyond those are removed, days")
+        keep_days: float = Field(default=14.0, ge=0, le=3650, description="older ones beyond those are removed")
         leader_patience_s: float = Field(
             default=900.0,
             ge=0,
             le=86400,
-            description="after so long the leader makes it, when no follower has, seconds",
+            description="after so long the leader makes it, when no follower has",
         )
         within_s: float = Field(
-            default=60.0, gt=0, le=3600, description="how long the server may be silent in the midst of it, seconds"
+            default=60.0, gt=0, le=3600, description="how long the server may be silent in the midst of it"
         )
 
     Config = EtcdConfig

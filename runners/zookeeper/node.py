@@ -43,7 +43,7 @@ class ZookeeperConfig(BaseModel):
     backups: str = Field(default="", description="where backups go, s3://bucket/prefix")
     max_lag_transactions: int = Field(default=1000, ge=0, description="how far behind its leader a member is in step")
     max_outstanding: int = Field(default=100, ge=0, description="requests that may wait in a server that is well")
-    timeout_s: float = Field(default=2.0, gt=0, le=60, description="how long a server may take for one answer, seconds")
+    timeout_s: float = Field(default=2.0, gt=0, le=60, description="how long a server may take for one answer")
 
     @field_validator("peers")
     @classmethod

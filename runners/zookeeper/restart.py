@@ -38,7 +38,7 @@ class Restart(TaskRunner):
             default=900.0,
             ge=0,
             le=86400,
-            description="how long the leader waits for others when nothing moves on, seconds",
+            description="how long the leader waits for others when nothing moves on",
         )
         stuck: bool = Field(default=False, description="also restart a server that runs and serves nobody")
         outage: bool = Field(

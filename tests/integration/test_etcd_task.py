@@ -135,6 +135,7 @@ def test_the_leader_goes_last_and_hands_over_before(store: EtcdStore) -> None:
     harness.execute_action()
     settled(harness)
     assert store.leader() in others
+    assert "handed over" in [line.message for line in harness.logged]
     assert int(store.status(others[0])["raftTerm"]) == int(term) + 1, "it was moved, once, and none was elected"
 
 
