@@ -357,6 +357,31 @@ def test_a_restart_that_cannot_be_asked_for_has_failed(seen: list[View]) -> None
     assert harness.saved["restarted"] is False
 
 
+@pytest.mark.parametrize(
+    ("saved", "known"),
+    [
+        ({"start": None, "was_up": True}, Recovered.UNKNOWN),
+        ({"start": None, "was_up": False}, Recovered.DONE),
+        ({"start": "started at 200.00", "was_up": True}, Recovered.UNKNOWN),
+    ],
+)
+def test_who_was_up_and_whose_start_was_not_known_may_be_the_same_as_before(
+    saved: dict[str, Any], known: Recovered, seen: list[View]
+) -> None:
+    seen += [of(replace(A, metrics=Metrics(started_at=200.0)), B, C)]
+    assert RunnerHarness(Restart, saved={**saved, "asked": True}).recover() is known
+
+
+def test_what_became_ill_while_leadership_was_moved_is_seen(seen: list[View], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leadership has moved, and the server stays up."""
+    monkeypatch.setattr("runners.etcd.restart.hand_over", lambda *_: "a")
+    harness = RunnerHarness(Restart)
+    seen += [of(B, A, C, me="b"), of(B, A, DEAD, me="b")]
+    with pytest.raises(NotReady, match="etcd-c does not answer"):
+        harness.execute_action()
+    assert harness.commands == []
+
+
 def test_nobody_fit_to_lead_means_that_nothing_is_restarted(seen: list[View]) -> None:
     harness = RunnerHarness(Restart)
     seen += [of(B, A, C, me="b"), of(B, DEAD, DEAD, me="b")]
