@@ -18,7 +18,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-__all__ = ["NoSuchObject", "ObjectStore", "StoreUnavailable", "Stored"]
+__all__ = ["NoSuchObject", "ObjectStore", "StoreRefuses", "StoreUnavailable", "Stored"]
 
 PART_BYTES = 8 * 1024 * 1024
 MAX_PARTS = 10_000
@@ -28,6 +28,10 @@ _DENIED = ("AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch",
 class StoreUnavailable(Exception):
     """The bucket cannot be used: it is not there, the rights are missing, or it does not answer. The text says which,
     and what to do."""
+
+
+class StoreRefuses(StoreUnavailable):
+    """The bucket is not there, or the rights are missing: it does not pass by itself."""
 
 
 class NoSuchObject(StoreUnavailable):
@@ -81,6 +85,12 @@ class ObjectStore:
             if not page.get("IsTruncated"):
                 return found
             more = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def stat(self, key: str) -> Stored:
+        """One object, without its content. Raises `NoSuchObject`, also where the bucket is not there, and
+        `StoreUnavailable`."""
+        found = self._call("head_object", f"look at {self._name(key)}", Key=self._prefix + key)
+        return Stored(key, found["ContentLength"], at=found["LastModified"])
 
     # --- writing -----------------------------------------------------------------------------------------
 
@@ -162,11 +172,11 @@ class ObjectStore:
             if code in ("NoSuchKey", "404"):
                 raise NoSuchObject(f"Cannot {doing}: there is no such object.") from None
             if code == "NoSuchBucket":
-                raise StoreUnavailable(
+                raise StoreRefuses(
                     f"Cannot {doing}: the bucket {self.bucket} is not there. Correct its name, or create it."
                 ) from None
             if code in _DENIED:
-                raise StoreUnavailable(f"Cannot {doing}: {code}. Check this node's AWS identity and rights.") from None
+                raise StoreRefuses(f"Cannot {doing}: {code}. Check this node's AWS identity and rights.") from None
             raise StoreUnavailable(f"Cannot {doing}: {error}") from error
         except BotoCoreError as error:
             raise StoreUnavailable(f"Cannot {doing}: {error}") from error

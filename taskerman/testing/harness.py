@@ -58,8 +58,8 @@ class _Script:
 class RunnerHarness(Generic[R]):
     """One attempt of one runner, without a process, a queue or a cluster.
 
-    `commands`: what the runner ran, in order. `logged`: what it logged. `saved`: what it saved.
-    `boot_id`: which boot it is; a test that reboots the machine assigns another.
+    `commands`: what the runner ran, in order; `users`: as whom each (None: as the runner). `logged`: what it logged.
+    `saved`: what it saved. `boot_id`: which boot it is; a test that reboots the machine assigns another.
     """
 
     def __init__(
@@ -81,6 +81,7 @@ class RunnerHarness(Generic[R]):
         other groups of its `taskerman_params`."""
         self.boot_id = boot_id
         self.commands: list[tuple[str, ...]] = []
+        self.users: list[str | None] = []
         self.logged: list[Logged] = []
         self.saved: dict[str, JsonValue] = dict(saved or {})
         self._runner = runner
@@ -190,7 +191,10 @@ class _FakeContext(Context):
         check: bool = True,
         env: Mapping[str, str] | None = None,
         cwd: str | PathLike[str] | None = None,
+        user: str | None = None,
+        pass_fds: Sequence[int] = (),
     ) -> CommandResult:
+        self._harness.users.append(user)
         return self._harness._run(argv, check)
 
 
