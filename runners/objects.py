@@ -22,6 +22,7 @@ __all__ = ["NoSuchObject", "ObjectStore", "StoreRefuses", "StoreUnavailable", "S
 
 PART_BYTES = 8 * 1024 * 1024
 MAX_PARTS = 10_000
+RETRIES: Any = {"total_max_attempts": 5, "mode": "standard"}
 _DENIED = ("AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken")
 
 
@@ -183,7 +184,7 @@ class ObjectStore:
 
     def _client(self) -> Any:
         if self._made is None:
-            config = Config(retries={"total_max_attempts": 5, "mode": "standard"}, connect_timeout=10, read_timeout=60)
+            config = Config(retries=RETRIES, connect_timeout=10, read_timeout=60)
             try:
                 self._made = boto3.client("s3", config=config)
             except BotoCoreError as error:
