@@ -26,6 +26,7 @@ from taskerman.cli import (
     scopes,
     stops,
     tasks,
+    uploading,
     validating,
 )
 
@@ -58,6 +59,7 @@ VERBS: dict[str, Callable[..., Any] | typer.Typer] = {
     "validate": validating.validate,
     "plan": planning.plan,
     "diff": planning.diff,
+    "upload": uploading.upload,
     "router": daemons.router,
     "agent": daemons.agent,
     "janitor": daemons.janitor,
