@@ -72,9 +72,9 @@ def stream(
             while True:
                 left = None if give_up_at is None else give_up_at - time.monotonic()
                 if left is not None and left <= 0:
-                    _end_group(process, handle)
                     seconds = timeout.total_seconds() if timeout is not None else 0
-                    return None, tail, f"took longer than {seconds:g} s and was ended"
+                    how = "ended" if _end_group(process, handle) else _killed()
+                    return None, tail, f"took longer than {seconds:g} s and was {how}"
                 ready = dict(poll.poll(None if left is None else max(1, int(left * 1000))))
                 if output.fileno() in ready:
                     chunk = output.read(CHUNK)
@@ -86,8 +86,9 @@ def stream(
                         poll.unregister(output.fileno())  # closed its output and goes on
                 if handle in ready:
                     return process.wait(), tail, ""
-        except BaseException:
-            _end_group(process, handle)
+        except BaseException as error:
+            if not _end_group(process, handle):
+                error.add_note(f"{' '.join(argv)[:200]} was {_killed()}")
             raise
         finally:
             os.close(handle)
@@ -111,17 +112,23 @@ def _as_whom(who: Identity | None) -> str:
     return "" if who is None or who.is_own else f" as {who.name}"
 
 
-def _end_group(process: subprocess.Popen[bytes], handle: int) -> None:
-    """SIGTERM to the whole group, SIGKILL after the grace; returns when the command itself has ended.
+def _end_group(process: subprocess.Popen[bytes], handle: int) -> bool:
+    """SIGTERM to the whole group, SIGKILL after the grace. Whether the command ended by the first; it has ended now.
 
     The command is reaped last: until then its number, and so the group's, cannot be given to anybody else.
     """
     _signal_group(process, signal.SIGTERM)
+    ended: list[int] = []
     try:
-        select.select([handle], [], [], GRACE_SECONDS)
+        ended, _, _ = select.select([handle], [], [], GRACE_SECONDS)
     finally:
         _signal_group(process, signal.SIGKILL)  # also what the command had started and left behind in its group
         process.wait()
+    return bool(ended)
+
+
+def _killed() -> str:
+    return f"killed: it did not end within {GRACE_SECONDS:g} s of SIGTERM"
 
 
 def _signal_group(process: subprocess.Popen[bytes], signum: int) -> None:

@@ -139,7 +139,7 @@ def test_a_command_of_another_user_ends_at_its_timeout_as_ours_do() -> None:
         patch.setattr("taskerman.runner.command.GRACE_SECONDS", 0.2)
         soon = timedelta(seconds=0.2)
         code, _, why = stream(argv, timeout=soon, env=None, cwd=None, write=print, tail_bytes=99, user="nobody")
-    assert (code, why) == (None, "took longer than 0.2 s and was ended")
+    assert (code, why) == (None, "took longer than 0.2 s and was killed: it did not end within 0.2 s of SIGTERM")
 
 
 # --- run -----------------------------------------------------------------------------------------------------
