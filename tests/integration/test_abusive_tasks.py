@@ -2,7 +2,7 @@
 
 `command_task:run` through a real agent with real children. What cannot be had here: a file system that hangs in the
 kernel (NFS whose server is gone), where not even SIGKILL ends a process; a fifo that nobody opens and a stopped process
-stand for it. That an attempt whose processes cannot be killed keeps its slot is proved of the lifecycle (`test_lifecycle.py`).
+stand for it. What cannot be killed keeps its slot: that is proved of the lifecycle, in `test_lifecycle.py`.
 """
 
 from __future__ import annotations
