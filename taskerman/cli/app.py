@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from taskerman.cli import (
+    actions,
     breakers,
     collecting,
     daemons,
@@ -20,6 +21,7 @@ from taskerman.cli import (
     installation,
     keys,
     letters,
+    new_runner,
     planning,
     schedule_edits,
     schedules,
@@ -60,6 +62,8 @@ VERBS: dict[str, Callable[..., Any] | typer.Typer] = {
     "plan": planning.plan,
     "diff": planning.diff,
     "upload": uploading.upload,
+    "actions": actions.actions,
+    "new-runner": new_runner.new_runner,
     "router": daemons.router,
     "agent": daemons.agent,
     "janitor": daemons.janitor,

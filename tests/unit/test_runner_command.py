@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import runners.command
 from runners.command.acting import CommandRunner, EndedBadly
 from runners.command.args import RunArgs
 from runners.command.config import CommandConfig
@@ -654,3 +655,12 @@ def test_every_argument_and_every_key_has_a_description(runner: type[CommandRunn
     assert runner.Config is not None
     for model in (runner.Args, runner.Config):
         assert all(field.description for field in model.model_fields.values())
+
+
+def test_the_configuration_on_the_page_is_one_and_lets_through_what_it_shows() -> None:
+    text = str(runners.command.__doc__).partition("```toml")[2].partition("```")[0]
+    config = CommandConfig.model_validate(tomllib.loads(text)["runners"]["command_task"], strict=False)
+    backup, repair = config.allow
+    assert fits(backup.argv[1:], ["--to", "s3://backups.example.com/a/b"], backup.more)
+    assert not fits(repair.argv[1:], ["repair", "-pr", "--in-local-dc"], repair.more)
+    assert config.binaries[0].signer == "/etc/taskerman/release.pub"
