@@ -106,6 +106,31 @@ def test_who_declares_it_in_the_same_moment_is_not_overruled_and_nobody_is_refus
     router.check_scope(in_scope(stage))
 
 
+def test_a_record_that_moves_between_look_and_commit_is_looked_at_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As every take rewrites it unchanged: the router is not to go on as if it had declared it."""
+    path = layout.scope(OWN)
+    stage.router.declare_own_scope(OWN)
+    record = stage.tree.get(path)
+    assert record is not None
+    stage.tree.commit([Set(path, ScopeRecord().to_json(), record.stat.version)])
+    tree = stage.ground.open()
+    commit, moves = tree.commit, [2, 1]
+
+    def late(ops: list[Op]) -> Committed | Refused:
+        if moves:
+            moves.pop()
+            now = stage.tree.get(path)
+            assert now is not None
+            stage.tree.commit([Set(path, now.data, now.stat.version)])
+        return commit(ops)
+
+    monkeypatch.setattr(tree, "commit", late)
+    RouterMoves(tree).declare_own_scope(OWN)
+    assert capacity(stage) == 1
+
+
 @EVERY_LOSS
 def test_whatever_became_of_a_lost_answer_another_router_goes_on_and_it_is_one(
     stage: Stage, became: LostAnswer
