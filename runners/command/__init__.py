@@ -46,7 +46,7 @@ It *refuses*, and says which lines the node's operator would have to add: a comm
 lets through; a user, variable or folder that the node does not let a task name; a program that somebody else could
 change; an agent that may not become that user; an object or bucket that is not there; another hash, a missing
 signature, too many bytes. It *waits* while S3 does not answer, while there is no room on the disk, and while `check`
-says that the node is not well. It *skips* a node where `check` ends with a code of `nothing_to_do`.
+says that the node is not well. It *skips* a node where `check` ends with a code of `check_nothing_to_do`.
 
 ## What its exit code means
 
@@ -55,7 +55,8 @@ is run again in the same attempt after `try_again_after_s`, until the soft timeo
 
 ## What counts as well
 
-`check` does: a command of the node, which has to be allowed as any other, and to end well several times in a row.
+`check` does: a command of the node, which has to be allowed as any other, and to end with 0 several times in a row.
+What is to make an ill node well says `check_before: false`.
 Without one nobody looks at the node: it counts as well when the command's own end was seen, whatever its code. One that
 had to be killed, or whose end nobody saw, leaves the node *unsafe*, and its slot kept, for a person to look at.
 

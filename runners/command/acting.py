@@ -10,7 +10,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import ClassVar
 
 from runners.command.args import CommandArgs
@@ -121,19 +121,16 @@ class CommandRunner(TaskRunner):
         return ended.exit
 
     def _asked_before(self, at: Surroundings) -> Check:
-        if self.args.check is None:
+        if self.args.check is None or not (self.args.check_before or self.args.check_nothing_to_do):
             return Go()
         try:
             said = self._check(self.args.check, at)
         except CommandFailed as failed:
-            return Wait(f"`check`: {failed}")
-        if said.exit in self.args.success:
-            return Go()
-        if said.exit in self.args.nothing_to_do:
+            return Wait(f"`check`: {failed}") if self.args.check_before else Go()
+        if said.exit in self.args.check_nothing_to_do:
             return Skip(f"`check` says that there is nothing to do: {_said(said)}")
-        if said.exit in self.args.try_again:
-            until = datetime.now(UTC) + timedelta(seconds=self.args.try_again_after_s)
-            return Wait(f"`check` says that it can only later: {_said(said)}", until)
+        if said.exit == 0 or not self.args.check_before:
+            return Go()
         return Wait(f"the node is not well before the {self.what}: `check` {_said(said)}")
 
     def _asked_after(self, check: Sequence[str]) -> Check:
@@ -141,7 +138,7 @@ class CommandRunner(TaskRunner):
             said = self._check(check, surroundings(self.config, self.args))
         except (CommandFailed, Denied) as failed:
             return Wait(f"`check`: {failed}")
-        if said.exit in (*self.args.success, *self.args.nothing_to_do):
+        if said.exit in (0, *self.args.check_nothing_to_do):
             return Go()
         return Wait(f"`check` {_said(said)}")
 

@@ -67,8 +67,14 @@ class CommandArgs(BaseModel):
     )
     check: Argv | None = Field(
         None,
-        description="a command that says how the node is, before and after: a success means well, `nothing_to_do` "
-        "(before) that there is nothing to do, anything else that it is not well yet",
+        description="a command that says how the node is, before and after: 0 means well, anything else that it is not "
+        "well yet",
+    )
+    check_before: bool = Field(
+        True, description="whether the node has to be well before, too; `false` for what is to make it well"
+    )
+    check_nothing_to_do: tuple[Exit, ...] = Field(
+        (), max_length=50, description="exit codes of `check` that mean: well, and there is nothing to do"
     )
     check_timeout_s: float = Field(30, gt=0, le=600, description="how long `check` may take each time")
     success: tuple[Exit, ...] = Field((0,), min_length=1, max_length=50, description="exit codes that mean: done")
@@ -85,6 +91,10 @@ class CommandArgs(BaseModel):
     @model_validator(mode="after")
     def _each_code_means_one_thing(self) -> CommandArgs:
         codes = (*self.success, *self.nothing_to_do, *self.try_again)
+        if 0 in self.check_nothing_to_do:
+            raise ValueError("check_nothing_to_do: exit code 0 means that the node is well, and may be acted on")
+        if self.check is None and (self.check_nothing_to_do or not self.check_before):
+            raise ValueError("check_nothing_to_do and check_before say something of `check`, and there is none")
         twice = sorted({code for code in codes if codes.count(code) > 1})
         if twice:
             raise ValueError(f"exit code {twice[0]} stands in more than one of success, nothing_to_do and try_again")

@@ -128,8 +128,7 @@ class Fetched:
                 )
             os.rename(aside, self._kept)
         except BaseException:
-            with suppress(FileNotFoundError):
-                os.unlink(aside)
+            _remove(aside)
             raise
 
     def _fits(self, size: int) -> None:
@@ -160,13 +159,18 @@ class Fetched:
             files = [(entry.path, entry.stat(follow_symlinks=False)) for entry in entries]
         for path, found in files:
             if path.endswith(".part") and time.time() - found.st_mtime > _ABANDONED_S:
-                os.unlink(path)
+                _remove(path)
         kept = sorted(((p, s) for p, s in files if not p.endswith(".part")), key=lambda each: -each[1].st_mtime)
         total = 0
         for path, found in kept:
             total += found.st_size
             if total > self._config.cache_max_bytes:
-                os.unlink(path)
+                _remove(path)
+
+
+def _remove(path: str) -> None:
+    with suppress(FileNotFoundError):  # another attempt made room, too
+        os.unlink(path)
 
 
 def _verify(file: str, signature: bytes, text: bytes) -> bool:

@@ -31,10 +31,12 @@ _CHANGES_PROGRAMS = frozenset({
     "LOGNAME", "MAKEFLAGS", "MANPAGER", "NLSPATH", "OPENSSL_CONF", "PAGER", "PATH", "PROMPT_COMMAND", "PS4", "SHELL",
     "SHELLOPTS", "SSH_ASKPASS", "SUDO_ASKPASS", "TERMINFO", "TMPDIR", "TZDIR", "USER", "VISUAL", "BASHOPTS", "FPATH",
 })  # fmt: skip
-_CHANGE_PROGRAMS = (
+_BEGINNINGS = (
     "AWS_", "BASH_FUNC_", "CARGO_", "DOCKER_", "DYLD_", "GIT_", "GLIBC_", "HTTP", "LESS", "LUA_",
-    "MALLOC_", "MYSQL_", "NODE_", "NPM_", "PERL", "PG", "PIP_", "PYTHON", "RES_", "RUBY", "SSL_", "XDG_", "ZDOTDIR",
+    "MALLOC_", "MYSQL_", "NODE_", "NPM_", "PERL", "PG", "PIP_", "PYTHON", "RES_", "RSYNC_", "RUBY", "SSL_", "SYSTEMD_",
+    "XDG_", "ZDOTDIR",
 )  # fmt: skip
+_ENDS = ("PATH", "OPTS", "OPTIONS", "FLAGS", "_HOME", "_RSH", "EDITOR", "PAGER", "_PRELOAD", "RC")
 _NEVER = ("LD_", "TASKERMAN_")
 
 
@@ -91,7 +93,8 @@ def _env(config: CommandConfig, wanted: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def _let_through(name: str, allowed: Sequence[str]) -> bool:
-    if name.upper() in _CHANGES_PROGRAMS or name.upper().startswith(_CHANGE_PROGRAMS):
+    upper = name.upper()
+    if upper in _CHANGES_PROGRAMS or upper.startswith(_BEGINNINGS) or upper.endswith(_ENDS):
         return False
     return any(one.endswith("*") and name.startswith(one[:-1]) for one in allowed)
 

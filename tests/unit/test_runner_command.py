@@ -207,6 +207,9 @@ def test_what_is_no_argument_list_is_refused_where_it_is_submitted(argv: object)
         ({"success": [0, 3], "nothing_to_do": [3]}, "exit code 3 stands in more than one"),
         ({"try_again": [0]}, "exit code 0"),
         ({"check": []}, "check"),
+        ({"check": ["true"], "check_nothing_to_do": [0]}, "exit code 0 means that the node is well"),
+        ({"check_nothing_to_do": [4]}, "say something of `check`, and there is none"),
+        ({"check_before": False}, "say something of `check`, and there is none"),
         ({"try_again_after_s": 0}, "try_again_after_s"),
         ({"shell": True}, "shell: unknown argument"),
     ],
@@ -281,11 +284,11 @@ def test_a_task_sets_only_variables_that_the_node_lets_it_set() -> None:
     "name",
     ["PATH", "PYTHONPATH", "PYTHONSTARTUP", "PERL5LIB", "RUBYOPT", "NODE_OPTIONS", "BASH_ENV", "ENV", "IFS", "HOME",
      "JAVA_TOOL_OPTIONS", "GIT_SSH_COMMAND", "BASH_FUNC_x", "TMPDIR", "PGPASSFILE", "path", "http_proxy", "AWS_PROFILE",
-     "GODEBUG", "GLIBC_TUNABLES"],
+     "GODEBUG", "GLIBC_TUNABLES", "RSYNC_RSH", "TAR_OPTIONS", "ES_JAVA_OPTS", "LIB_PATH", "BASHRC"],
 )  # fmt: skip
 def test_no_beginning_lets_a_variable_through_that_changes_what_programs_do(name: str) -> None:
     """The operator may name it in full, and has then thought about it."""
-    wide = CommandConfig(user=ME, env_allowed=tuple(f"{letter}*" for letter in "ABCDEGHIJLNPRTX_abhp"))
+    wide = CommandConfig(user=ME, env_allowed=tuple(f"{letter}*" for letter in "ABCDEGHIJLNPRTX_abehp"))
     args = RunArgs(argv=("true",), env={name: "x"})
     with pytest.raises(Denied, match=name):
         surroundings(wide, args)
@@ -535,18 +538,46 @@ def test_without_a_check_a_command_that_was_interrupted_is_not_called_well() -> 
 
 
 @pytest.mark.parametrize(
-    ("exit_code", "expected"),
-    [(0, Go), (4, Skip), (75, Wait), (1, Wait), (None, Wait)],
+    ("exit_code", "before", "expected"),
+    [
+        (0, True, Go),
+        (4, True, Skip),
+        (3, True, Wait),
+        (75, True, Wait),
+        (None, True, Wait),
+        (0, False, Go),
+        (4, False, Skip),
+        (3, False, Go),
+        (None, False, Go),
+    ],
 )
-def test_before_the_action_a_check_says_whether_to_act(exit_code: int | None, expected: type[Check]) -> None:
-    harness = run(TRUE, settings=CHECKED, check=CHECK, nothing_to_do=[4])
+def test_before_the_action_a_check_says_whether_to_act(
+    exit_code: int | None, before: bool, expected: type[Check]
+) -> None:
+    """What the command's own codes mean says nothing of the check's: 3 is a success of the one, and here ill."""
+    args = {"check": CHECK, "check_nothing_to_do": [4], "check_before": before, "success": [0, 3]}
+    harness = run(TRUE, settings=CHECKED, **args)
     harness.answer(*CHECK, exit=exit_code, output="because")
     answer = harness.pre_check()
     assert isinstance(answer, expected)
-    if exit_code in (1, 4, 75):
+    if exit_code and not isinstance(answer, Go):
         assert "because" in getattr(answer, "reason", "")
-    assert (getattr(answer, "until", None) is not None) is (exit_code == 75)
     assert harness.users == [ME]
+
+
+def test_what_is_to_make_the_node_well_does_not_ask_it_before_and_does_after() -> None:
+    harness = run(TRUE, settings=CHECKED, check=CHECK, check_before=False)
+    assert harness.pre_check() == Go()
+    assert harness.commands == []
+    harness.answer(*CHECK, exit=1)
+    assert isinstance(harness.post_check(), Wait)
+
+
+def test_a_success_of_the_command_is_none_of_the_check() -> None:
+    harness = run(TRUE, settings=CHECKED, check=CHECK, success=[0, 3], nothing_to_do=[4])
+    for code in (3, 4, 75, -9):
+        harness.answer(*CHECK, exit=code)
+        assert isinstance(harness.post_check(), Wait)
 
 
 def test_a_check_has_to_be_allowed_as_any_command(tmp_path: Path) -> None:
@@ -558,7 +589,7 @@ def test_a_check_has_to_be_allowed_as_any_command(tmp_path: Path) -> None:
 def test_after_the_action_a_check_is_believed_only_several_times_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
     monkeypatch.setattr("taskerman.runner.steady.time.time", lambda: now[0])
-    harness = run(TRUE, settings=CHECKED, check=CHECK, nothing_to_do=[4])
+    harness = run(TRUE, settings=CHECKED, check=CHECK)
     harness.execute_action()
     harness.answer(*CHECK, exit=0)
     harness.answer(*CHECK, exit=1, output="loading", times=1)
