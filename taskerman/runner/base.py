@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import timedelta
-    from typing import ClassVar, Literal
+    from typing import ClassVar, Literal, NoReturn
 
     from pydantic import BaseModel
 
@@ -86,11 +86,12 @@ class TaskRunner(ABC):
         self.ctx = ctx
         self.args = validate_args(type(self), ctx.args)
         self.misconfigured = ""
-        """What is wrong with this node's configuration; then there is no `config`."""
+        """What is wrong with this node's configuration; then whoever reads `config` is told so."""
         try:
             self.config = validate_config(type(self), ctx.settings)
         except RunnerMisconfigured as error:
             self.misconfigured = error.what
+            self.config = _Unusable(error)  # type: ignore[assignment]
 
     def look_before(self) -> Check:
         """`pre_check`, which only a node with a valid configuration is asked. What the engine and the harness call."""
@@ -124,6 +125,17 @@ class TaskRunner(ABC):
         that was killed. May be called when there is nothing to stop, and twice.
         """
         return
+
+
+class _Unusable:
+    """In place of a configuration that does not fit. A hook after the action may meet it, where the node was configured
+    anew in between: it fails with the reason, and is asked again."""
+
+    def __init__(self, error: RunnerMisconfigured) -> None:
+        self._error = error
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise self._error
 
 
 def load_runner(target: str) -> type[TaskRunner]:

@@ -12,11 +12,14 @@ from taskerman.testing.zookeeper_server import ZookeeperEnsemble, ZookeeperServe
 from tests.acceptance.records import Records
 from tests.acceptance.redis_house import RedisHouse
 from tests.acceptance.scripted_house import ScriptedHouse
+from tests.acceptance.store_house import StoreHouse
 from tests.support.aws import LocalCloud, unique
 from tests.support.daemons import Installation, running_installation
 from tests.support.redis_cluster import RedisCluster
+from tests.support.stores.store import Store
 
 OpenRedisHouse = Callable[..., RedisHouse]
+OpenStoreHouse = Callable[[Store], StoreHouse]
 OpenScriptedHouse = Callable[..., ScriptedHouse]
 
 
@@ -39,6 +42,29 @@ def redis_house(
             records.open()
             stack.callback(records.close)
             made = RedisHouse(installation, redis_cluster, records)
+            made.tag()
+            return made
+
+        yield opened
+
+
+@pytest.fixture
+def store_house(
+    tmp_path: Path, local_cloud: LocalCloud, zookeeper_ensemble: ZookeeperEnsemble
+) -> Iterator[OpenStoreHouse]:
+    """Opens a house over a real store, three ZooKeepers of our own and a local cloud: installed and tagged, no daemon
+    runs yet, and the first hold still stands."""
+    with ExitStack() as stack:
+
+        def opened(store: Store) -> StoreHouse:
+            name = f"{store.kind}:{unique('c')}"
+            house = Installation(tmp_path, local_cloud, zookeeper_ensemble.hosts, cluster=name)
+            records = Records(zookeeper_ensemble.hosts, f"/{house.prefix}", name)
+            installation = stack.enter_context(running_installation(house))
+            installation.must("init")
+            records.open()
+            stack.callback(records.close)
+            made = StoreHouse(installation, store, records)
             made.tag()
             return made
 

@@ -214,7 +214,7 @@ class Installation:
         own = {
             "TASKERMAN_NODE_ID": node,
             "TASKERMAN_CLUSTERS": self.cluster,
-            "TASKERMAN_ACTIONS": "redis_task:*,scripted_task:*",
+            "TASKERMAN_ACTIONS": ",".join(f"{runner}:*" for runner in runners),
             "TASKERMAN_STATE_DIR": str(home / "state"),
             "TASKERMAN_SETTINGS_FILE": str(file),
         }
@@ -297,11 +297,22 @@ def _is_zombie(entry: Path) -> bool:
 
 
 def _toml(runners: Mapping[str, Mapping[str, Any]]) -> str:
-    """Strings, numbers, booleans and lists of them are written in TOML as in JSON."""
     lines = []
     for runner, values in runners.items():
-        lines += [f"[runners.{runner}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
+        lines += [
+            f"[runners.{runner}]",
+            *(f"{json.dumps(key)} = {_toml_value(value)}" for key, value in values.items()),
+        ]
     return "\n".join([*lines, ""])
+
+
+def _toml_value(value: Any) -> str:
+    """Strings, numbers and booleans are written in TOML as in JSON."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{json.dumps(key)} = {_toml_value(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_toml_value(each) for each in value) + "]"
+    return json.dumps(value)
 
 
 def _scripted_plugin(folder: Path) -> Path:
