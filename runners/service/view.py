@@ -12,7 +12,7 @@ from runners.service.health import ask_http, ill
 from runners.service.starts import running_start
 from taskerman import Context
 
-__all__ = ["View", "look"]
+__all__ = ["View", "ask_peers", "look"]
 
 THREADS = 16
 
@@ -52,7 +52,7 @@ def look(service: Service, ctx: Context, *, about_me: bool = False) -> View:
     start = running_start(service, ctx)
     why = "it does not run" if start is None else next(filter(None, (ill(each, ctx) for each in service.checks)), "")
     peers = {name: peer for name, peer in service.peers.items() if name != ctx.node_id}
-    answers = _ask_all(peers, ctx)
+    answers = ask_peers(peers, ctx)
     doubts: dict[str, str] = {}
     asked = [name for name, peer in peers.items() if about_me and peer.about is not None and not answers[name]]
     me = service.called or ctx.node_id
@@ -68,7 +68,8 @@ def look(service: Service, ctx: Context, *, about_me: bool = False) -> View:
     )
 
 
-def _ask_all(peers: Mapping[str, Peer], ctx: Context) -> dict[str, str]:
+def ask_peers(peers: Mapping[str, Peer], ctx: Context) -> dict[str, str]:
+    """Why each is not well, "" when it is; all at once, but for commands."""
     # Commands one after another: they are streamed into one log, in which two at once cannot be told apart.
     asked = dict(_each([name for name, peer in peers.items() if peer.command is None], lambda n: ill(peers[n], ctx)))
     asked |= {name: ill(peer, ctx) for name, peer in peers.items() if peer.command is not None}

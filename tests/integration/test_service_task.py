@@ -21,6 +21,12 @@ from tests.support.waiting import until
 pytestmark = pytest.mark.real
 
 
+@pytest.fixture(autouse=True)
+def well_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Well once will do here: that it is not enough is a unit test's."""
+    monkeypatch.setattr("runners.service.operation.steadily", lambda ctx, answer: answer)
+
+
 @pytest.fixture
 def web(tmp_path: Path) -> Iterator[WebService]:
     service = WebService(tmp_path / "web")
@@ -123,7 +129,6 @@ def test_killed_at_any_point_the_node_comes_back_and_recover_tells_the_truth(
     monkeypatch.setattr("runners.service.operation.SHOW_UP_S", 0.3)
     for module in ("restart", "stop_start", "reload"):
         monkeypatch.setattr(f"runners.service.{module}.SHOW_UP_S", 0.3)
-    monkeypatch.setattr("runners.service.operation.steadily", lambda ctx, answer: answer)  # once will do here
     member = web.members[0]
     asked_by = {Restart: '"asked": true', StopStart: '"step"', Reload: '"asked": true'}[operation]
     seen: set[Recovered] = set()

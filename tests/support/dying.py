@@ -15,13 +15,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from taskerman import CommandFailed, CommandResult, TaskRunner
+from taskerman import ActionInterrupted, CommandFailed, CommandResult, TaskRunner
 from taskerman.testing.harness import RunnerHarness
 
-__all__ = ["OnTheMachine"]
+__all__ = ["INTERRUPTED", "OnTheMachine"]
 
 R = TypeVar("R", bound=TaskRunner)
-LAST_WORD = 75
+LAST_WORD, INTERRUPTED = 75, 76
 
 
 class OnTheMachine(RunnerHarness[R]):
@@ -58,32 +58,53 @@ class OnTheMachine(RunnerHarness[R]):
         made.ctx._on_save = self.saves
         return made
 
-    def killed_at(self, point: int, diary: Path) -> bool:
-        """Run the action in a process that dies at its `point`th point, counted from 1; whether it came so far."""
+    def begin(self, diary: Path, *, dies_at: int | None = None) -> int:
+        """Have the action run in a process of its own, the leader of a session; its number. SIGTERM interrupts it, as
+        the keeper does. `diary`: where it writes its points; `dies_at`: of them, counted from 1."""
         diary.unlink(missing_ok=True)
         child = os.fork()
-        if child == 0:
+        if child:
+            return child
+        code = 1
+        try:
             os.setsid()
-            code = 1
-            try:
-                self._diary, self._dies_at = diary, point
-                self.execute_action()
-                code = LAST_WORD
-            finally:
-                os._exit(code)
+            signal.signal(signal.SIGTERM, _interrupt)
+            self._diary, self._dies_at = diary, dies_at
+            self.execute_action()
+            code = LAST_WORD
+        except ActionInterrupted:
+            code = INTERRUPTED
+        except BaseException as error:  # nobody else hears it
+            self._pass(f"failed: {type(error).__name__}: {error}")
+        finally:
+            os._exit(code)
+
+    def ended(self, child: int, diary: Path) -> int:
+        """Wait for it, and read its diary: what it saved is what the next hook finds. How it ended, as in waitpid."""
         _, status = os.waitpid(child, 0)
         lines = diary.read_text().splitlines() if diary.exists() else []
         self.points = [json.loads(line)["point"] for line in lines]
         if lines:
             self.saved = json.loads(lines[-1])["saved"]
+        return status
+
+    def killed_at(self, point: int, diary: Path) -> bool:
+        """Run the action in a process that dies at its `point`th point, counted from 1; whether it came so far."""
+        status = self.ended(self.begin(diary, dies_at=point), diary)
         assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == LAST_WORD, f"the action failed: {self.points}"
         return os.WIFSIGNALED(status)
 
     def _pass(self, point: str) -> None:
-        if self._diary is None or self._dies_at is None:
+        if self._diary is None:
             return
         with self._diary.open("a", encoding="utf-8") as diary:
             diary.write(json.dumps({"point": point, "saved": self.saved}) + "\n")
-        self._dies_at -= 1
-        if self._dies_at == 0:
-            os.killpg(0, signal.SIGKILL)
+        if self._dies_at is not None:
+            self._dies_at -= 1
+            if self._dies_at == 0:
+                os.killpg(0, signal.SIGKILL)
+
+
+def _interrupt(signum: int, frame: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once, as the engine does
+    raise ActionInterrupted("the action was asked to stop")
