@@ -56,7 +56,8 @@ class Processes(_Section):
     most: int = Field(default=1, ge=1, le=100, description="Refuse when more than so many are meant.")
     start: Command | None = Field(
         default=None,
-        description="Starts them again when they were killed. Absent: what supervises them does.",
+        description="Starts them again when they were killed; must do no harm when they run. Absent: what supervises "
+        "them does.",
     )
 
     @model_validator(mode="after")

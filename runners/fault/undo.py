@@ -23,7 +23,7 @@ from runners.fault.journal import Entry, Journal, Unreadable, boot_id
 __all__ = ["NETEM_HANDLE", "left_over", "main", "undo", "undo_all"]
 
 COMMAND_TIMEOUT_S = 25.0
-LOOK_EVERY_S = 0.1
+LOOK_EVERY_S, AGAIN_S = 0.1, 5.0
 NETEM_HANDLE = "7a5c:"
 """By which our queueing discipline is known from anybody else's."""
 
@@ -32,13 +32,15 @@ def undo(entry: Entry, journal: Journal, *, within_s: float, say: Callable[[str]
     """Undo it, and wait until that is seen; then it leaves the journal. Why it is not undone, "" when it is."""
     give_up_at = time.monotonic() + within_s
     # A stop that was asked for may still be on its way, with the service running: so it is started in any case.
-    tried, why = entry.kind != "stop_service", "not tried"
+    must, act_at, why = entry.kind == "stop_service", 0.0, "not tried"
     while why:
         try:
-            if not tried or left_over(entry):
-                tried = True
-                _UNDO[entry.kind](entry, say)
             why = left_over(entry)
+            if (why or must) and time.monotonic() >= act_at:
+                must = False
+                _UNDO[entry.kind](entry, say)
+                act_at = time.monotonic() + AGAIN_S  # what was asked to start needs time to be seen
+                why = left_over(entry)
         except (OSError, subprocess.SubprocessError) as error:
             why = f"{type(error).__name__}: {error}"
         if why and time.monotonic() >= give_up_at:

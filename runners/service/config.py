@@ -76,7 +76,8 @@ class Service(BaseModel):
         default=None, description="A file with the number of its main process, in place of `identity`."
     )
     reload_mark: Command | None = Field(
-        default=None, description="Prints what is another after every reload; without it a lost reload stays unknown."
+        default=None,
+        description="Prints what is another after every reload, and ends with 0. Without it a lost reload is unknown.",
     )
     checks: tuple[HealthCheck, ...] = Field(
         min_length=1, description="All must pass before the service on this node counts as well."
@@ -93,6 +94,10 @@ class Service(BaseModel):
     called: str | None = Field(default=None, description="What peers call this node (`{node}`). Default: its node id.")
     drain: Command | None = Field(default=None, description="Takes this node out of its load balancer.")
     undrain: Command | None = Field(default=None, description="Puts it back. Must do no harm when it is in already.")
+    balanced: Command | None = Field(
+        default=None,
+        description="Ends with 0 once the load balancer sends clients here; then the next node may begin.",
+    )
     undrain_unwell: bool = Field(
         default=False,
         description="Put it back also when the service is not well: for a load balancer that checks for itself.",

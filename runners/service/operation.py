@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from runners.service import rules
 from runners.service.config import Command, Service, ServiceConfig
 from runners.service.drain import Drained
-from runners.service.starts import NoService, running_start
+from runners.service.starts import ASK_TIMEOUT, NoService, running_start
 from runners.service.view import View, look
 from taskerman import Check, CommandFailed, Go, Recovered, Refuse, TaskRunner, Wait, steadily
 
@@ -228,6 +228,11 @@ class ServiceOperation(TaskRunner):
         )
         if isinstance(answer, Go) and self.drained.noted:
             return Wait(f"the service is well, and out of its load balancer: {self.drained.way_back}")
+        if isinstance(answer, Go) and self.service.balanced is not None:
+            try:
+                self.ctx.command(self.service.balanced, timeout=ASK_TIMEOUT)
+            except CommandFailed as failed:
+                return Wait(f"the load balancer sends nobody here yet: {failed}")
         return answer
 
     def _ill(self) -> str:
@@ -262,7 +267,9 @@ class ServiceOperation(TaskRunner):
             needed.append(command)
         checks = [*service.checks, *service.peers.values()]
         needed += [each.command for each in checks if each.command is not None]
-        needed += [each for each in (service.identity, service.drain, service.undrain) if each is not None]
+        needed += [
+            each for each in (service.identity, service.drain, service.undrain, service.balanced) if each is not None
+        ]
         for command in needed:
             if shutil.which(command[0]) is None:
                 return f"no such program: {command[0]} (of {' '.join(command)[:200]})"

@@ -6,7 +6,7 @@ from runners.service import rules
 from runners.service.operation import SHOW_UP_S, NotBack, ServiceOperation
 from runners.service.starts import ASK_TIMEOUT
 from runners.service.view import View
-from taskerman import Check, Go, Recovered
+from taskerman import Check, Go, Recovered, Refuse
 
 __all__ = ["Reload"]
 
@@ -18,13 +18,21 @@ class Reload(ServiceOperation):
     verbs = ("reload",)
     only_running = True
 
+    def pre_check(self) -> Check:
+        """The same as of the others; and what is to tell of the reload afterwards must tell something now."""
+        answer = super().pre_check()
+        if isinstance(answer, Go) and self.service.reload_mark is not None and self._mark() is None:
+            return Refuse(f"reload_mark does not tell: {' '.join(self.service.reload_mark)} does not end with 0")
+        return answer
+
     def execute_action(self) -> None:
         """Note which start runs, have it reloaded, and see that it is still that one."""
-        before = self.begin()
+        before, mark = self.begin(), self._mark()
         if before is None:
             raise NotBack("the service does not run any more, so there is nothing to reload")
-        self.ctx.save(mark=self._mark())
-        self.ctx.save(asked=True)
+        if mark is None and self.service.reload_mark is not None:
+            raise NotBack("reload_mark does not tell any more, so nobody could tell afterwards")
+        self.ctx.save(mark=mark, asked=True)
         self.run("reload")
         if self.start_now() != before:
             self.ctx.save(died=True)

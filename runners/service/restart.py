@@ -19,7 +19,9 @@ class Restart(ServiceOperation):
         """Note which start runs, then have the service restarted."""
         self.begin()
         with self.out_of_balance():
-            self.ctx.save(asked=True)  # before it is: who cannot say whether it was asked must take it that it was
+            # Before it is asked: who cannot say whether it was must take it that it was. And which start it is now: it
+            # may have been started anew while the node was waited for to be out.
+            self.ctx.save(before=self.start_now(), asked=True)
             self.run("restart")
             self.ctx.save(restarted=True)
 
@@ -35,6 +37,8 @@ class Restart(ServiceOperation):
         saved = self.ctx.saved
         if not saved.get("asked"):
             return Recovered.NOT_DONE
-        if self.until(lambda: self.start_now() not in (None, saved.get("before")), SHOW_UP_S):
-            return Recovered.DONE
-        return Recovered.UNKNOWN  # it may still be on its way
+        if not self.until(lambda: self.start_now() not in (None, saved.get("before")), SHOW_UP_S):
+            return Recovered.UNKNOWN  # it may still be on its way
+        # What was down when it was asked may have been started by anybody, unless the command came back.
+        known = saved.get("before") is not None or saved.get("restarted")
+        return Recovered.DONE if known else Recovered.UNKNOWN

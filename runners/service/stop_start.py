@@ -35,7 +35,7 @@ class StopStart(ServiceOperation):
                 raise
 
     def _steps(self) -> None:
-        self.ctx.save(asked=True, step="stopping")
+        self.ctx.save(before=self.start_now(), asked=True, step="stopping")
         self.run("stop")
         if not self.until(lambda: self.start_now() is None, STOPPED_WITHIN_S):
             raise NotBack("the service was stopped, and still runs")

@@ -333,7 +333,7 @@ def test_with_everything_of_ours_dead_a_fault_ends_at_its_deadline(scene: Scene)
     undone(scene, later)
 
 
-@of_every_kind
+@pytest.mark.parametrize("scene", ["stopped", "lossy"], indirect=True)
 def test_a_person_undoes_it_with_one_command_on_the_node(scene: Scene) -> None:
     killed(scene, scene.attempt())
     command = [sys.executable, "-I", "-m", "runners.fault.undo", str(scene.journal.folder)]

@@ -448,6 +448,15 @@ subprocess.Popen(sys.argv[1:], stdin=null, stdout=null, stderr=null, start_new_s
 """
 
 
+def test_what_is_slow_to_start_is_not_started_again_and_again(node: Node) -> None:
+    count = node.folder / "starts"
+    slow = ["sh", "-c", f"echo x >> {count}"]
+    left = entry(node, "kill_process", {"processes": [[1, 1]], "target": {"pattern": "no such"}, "start": slow})
+    node.journal.write(left)
+    assert "0 of 1 processes" in undo_all(node.journal, within_s=0.5, say=lambda what: None)
+    assert count.read_text() == "x\n"
+
+
 def test_another_process_with_the_same_number_is_not_meant(worker: subprocess.Popen[bytes]) -> None:
     assert process.send((worker.pid, 1), signal.SIGKILL) is False
     assert worker.poll() is None

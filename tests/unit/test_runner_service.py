@@ -252,6 +252,31 @@ def test_recover_tells_a_restart_that_happened_from_one_that_did_not_and_one_tha
     assert machine.harness.recover() is Recovered.DONE
 
 
+def test_a_service_that_was_down_may_have_been_started_by_anybody(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    machine.dies()
+    machine.harness.answer("true", "restart", exit=None)
+    with pytest.raises(CommandFailed):
+        machine.harness.execute_action()
+    machine.starts("two")
+    assert machine.harness.recover() is Recovered.UNKNOWN
+    asked = Machine(tmp_path)
+    asked.dies()
+    asked.harness.execute_action()
+    asked.starts("two")
+    assert asked.harness.recover() is Recovered.DONE, "the command came back"
+
+
+def test_a_start_while_the_node_was_drained_is_not_taken_for_the_restart(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, **BALANCER)
+    machine.starts("two")
+    machine.starts("one", times=1)
+    machine.harness.answer("true", "restart", exit=None)
+    with pytest.raises(CommandFailed):
+        machine.harness.execute_action()
+    assert machine.harness.recover() is Recovered.UNKNOWN
+
+
 def test_a_start_before_it_was_asked_for_is_not_ours(tmp_path: Path) -> None:
     machine = Machine(tmp_path, drain=["true", "drain"], undrain=["true", "undrain"])
     machine.harness.answer("true", "drain", exit=1)
@@ -340,6 +365,18 @@ def test_an_undrain_that_fails_once_is_tried_again_and_one_that_goes_on_failing_
     assert broken.note.exists()
 
 
+def test_the_next_node_begins_when_the_load_balancer_sends_clients_here(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, balanced=["true", "balanced"], **BALANCER)
+    machine.harness.execute_action()
+    machine.starts("two")
+    machine.harness.answer("true", "balanced", exit=1)
+    answer = machine.settled()
+    assert isinstance(answer, Wait)
+    assert "the load balancer sends nobody here yet" in answer.reason
+    machine.harness.answer("true", "balanced")
+    assert machine.settled() == Go()
+
+
 # --- a reload ----------------------------------------------------------------------------------------------
 
 
@@ -380,6 +417,14 @@ def test_recover_of_a_reload_believes_only_its_mark(tmp_path: Path) -> None:
     assert marked.harness.recover() is Recovered.DONE
     marked.harness.answer("cat", exit=1)
     assert marked.harness.recover() is Recovered.UNKNOWN
+    silent = Machine(tmp_path, Reload, reload_mark=["cat", "generation"])
+    silent.harness.answer("cat", exit=1)
+    answer = silent.harness.pre_check()
+    assert isinstance(answer, Refuse)
+    assert "reload_mark does not tell" in answer.reason
+    with pytest.raises(Exception, match="does not tell any more"):
+        silent.harness.execute_action()
+    assert silent.done == []
 
 
 # --- stop, between, start ----------------------------------------------------------------------------------

@@ -87,10 +87,11 @@ def main(folder: Path, name: str, port: int, peers: dict[str, int]) -> None:
         if (folder / "fragile").exists():
             os._exit(1)
         at = folder / "generation"
-        at.write_text(str(int(at.read_text()) + 1 if at.exists() else 1))
+        at.write_text(str(int(at.read_text() or 0) + 1))
 
     signal.signal(signal.SIGHUP, reload)
     signal.signal(signal.SIGTERM, lambda signum, frame: threading.Thread(target=service.shutdown).start())
+    (folder / "generation").touch()
     (folder / "pid").write_text(str(os.getpid()))
     service.serve_forever(0.02)
     service.server_close()
