@@ -81,6 +81,10 @@ docs: env ## Make anew what is made of declarations: metrics.md, settings.md, ru
 	$(BIN)/python -m taskerman.cli.runner_pages docs/runners
 	$(BIN)/taskerman schema schedule > configs/schedule.schema.json.new
 	mv configs/schedule.schema.json.new configs/schedule.schema.json
+	for store in elasticsearch; do \
+		$(BIN)/python -m tests.recorded.$${store}_states > docs/runners/states-$$store.md.new && \
+		mv docs/runners/states-$$store.md.new docs/runners/states-$$store.md || exit 1; \
+	done
 
 load: env services .ministack ## Measure what many nodes cost: a line of 1,000, a plan of 10,000 nodes, 10,000 schedules, an agent at rest
 	$(BIN)/python benchmarks/line.py
