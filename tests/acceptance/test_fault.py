@@ -26,9 +26,9 @@ def web(tmp_path: Path) -> Iterator[WebService]:
     service.close()
 
 
-def section(house: StoreHouse, web: WebService, instance: str) -> dict[str, Any]:
+def section(house: StoreHouse, web: WebService) -> dict[str, Any]:
     """Of the node: its service may be stopped, and nothing but ours would start it again."""
-    member = house.nodes[instance]
+    (member,) = web.members
     connect = "import socket, sys; socket.create_connection(('127.0.0.1', int(sys.argv[1])), 1).close()"
     return {
         "clusters": [house.installation.cluster],
@@ -53,8 +53,8 @@ def test_a_service_that_was_stopped_on_purpose_is_started_by_the_next_agent_when
     house = store_house(web)
     at = house.installation
     at.start_router()
-    (first,) = house.nodes
-    agent = at.start_agent(first, {"fault_task": section(house, web, first)})
+    (first,), (member,) = house.nodes, web.members
+    agent = at.start_agent(first, {"fault_task": section(house, web)})
     task = at.submit(
         {
             "action": "fault_task:stop_service",
@@ -70,20 +70,20 @@ def test_a_service_that_was_stopped_on_purpose_is_started_by_the_next_agent_when
     )
     at.until(lambda: house.records.line(task), "somebody stands in line", within_s=80)
     at.lift_first_hold()
-    at.until(lambda: house.nodes[first].pid is None, "it is stopped")
+    at.until(lambda: member.pid is None, "it is stopped")
 
     daemons = {daemon.pid for daemon in at.daemons}
     agent.kill()
     for pid in set(at._left()) - daemons:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    assert house.nodes[first].pid is None, "nobody is left who would start it"
+    assert member.pid is None, "nobody is left who would start it"
 
-    at.start_agent(first, {"fault_task": section(house, web, first)})
+    at.start_agent(first, {"fault_task": section(house, web)})
     at.until(lambda: first in house.records.ended(task), "it ends", within_s=60)
-    assert house.nodes[first].pid is not None
+    assert member.pid is not None
     end = house.records.end(task, first)
     assert end["outcome"] == "lost", end
     assert "the node is well" in end["reason"]
     assert house.records.slots() == ()
-    assert list((house.nodes[first].folder / "faults").iterdir()) == []
+    assert list((member.folder / "faults").iterdir()) == []
