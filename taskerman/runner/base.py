@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import timedelta
-    from typing import ClassVar, Literal
+    from typing import ClassVar, Literal, NoReturn
 
     from pydantic import BaseModel
 
@@ -61,6 +61,10 @@ class TaskRunner(ABC):
     reboots: ClassVar[bool] = False
     """The action ends by rebooting the machine: a changed boot id means that it happened."""
 
+    replaces: ClassVar[bool] = False
+    """The action ends by terminating the machine, and another one takes its place: the slot is held until enough of
+    the cluster's machines serve again, which the janitor finds out, because nobody is left on the node to say so."""
+
     description: ClassVar[str] = ""
     """What the action does to a node, in one line, for people."""
 
@@ -86,11 +90,12 @@ class TaskRunner(ABC):
         self.ctx = ctx
         self.args = validate_args(type(self), ctx.args)
         self.misconfigured = ""
-        """What is wrong with this node's configuration; then there is no `config`."""
+        """What is wrong with this node's configuration; then whoever reads `config` is told so."""
         try:
             self.config = validate_config(type(self), ctx.settings)
         except RunnerMisconfigured as error:
             self.misconfigured = error.what
+            self.config = _Unusable(error)  # type: ignore[assignment]
 
     def look_before(self) -> Check:
         """`pre_check`, which only a node with a valid configuration is asked. What the engine and the harness call."""
@@ -124,6 +129,17 @@ class TaskRunner(ABC):
         that was killed. May be called when there is nothing to stop, and twice.
         """
         return
+
+
+class _Unusable:
+    """In place of a configuration that does not fit. A hook after the action may meet it, where the node was configured
+    anew in between: it fails with the reason, and is asked again."""
+
+    def __init__(self, error: RunnerMisconfigured) -> None:
+        self._error = error
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise self._error
 
 
 def load_runner(target: str) -> type[TaskRunner]:

@@ -40,7 +40,7 @@ class Machine:
         self._asked = folder / "asked"
         self._broken = folder / "broken"
         self._isolation = isolation
-        self.catalog = OneAction(ACTION, "runners.instance:Reboot")
+        self.catalog = OneAction(ACTION, "runners.instance.reboot:Reboot")
         self.catalog.traits_of = ActionTraits(reboots=True)
         self.fleet.catalog = self.catalog
         self.fleet.start_router()

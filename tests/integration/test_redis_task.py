@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from runners.redis import NotReady, Restart
-from runners.redis_view import claim_name
-from runners.resp import Connection
+from runners.redis.resp import Connection
+from runners.redis.restart import NotReady, Restart
+from runners.redis.view import claim_name
 from taskerman import CommandFailed, CommandResult, Go, Recovered, Refuse, Wait
 from taskerman.testing.harness import RunnerHarness
 from tests.support.redis_cluster import RedisCluster, RedisNode
@@ -220,7 +220,7 @@ def test_a_restart_that_was_asked_for_and_has_not_come_is_not_known(
     redis_cluster: RedisCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same start, after the service manager was asked: it may still be on its way."""
-    monkeypatch.setattr("runners.redis.RECOVER_WITHIN_S", 0.2)
+    monkeypatch.setattr("runners.redis.restart.RECOVER_WITHIN_S", 0.2)
     node = redis_cluster.node("redis-3")
     harness = task(redis_cluster, node)
     harness.saved.update(run_id=node.info("server")["run_id"], asked=True)

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from runners.redis import Restart
-from runners.redis_rules import heir, is_well, may_restart, may_restart_alone, unwell
-from runners.redis_view import Server, View, parse_lines
-from runners.resp import Connection, ErrorReply, NotResp
+from runners.redis.resp import Connection, ErrorReply, NotResp
+from runners.redis.restart import Restart
+from runners.redis.rules import heir, is_well, may_restart, may_restart_alone, unwell
+from runners.redis.view import Server, View, parse_lines
 from taskerman import Check, CommandFailed, Go, Recovered, Refuse, Wait
-from taskerman.errors import ActionArgsInvalid
+from taskerman.errors import ActionArgsInvalid, RunnerMisconfigured
 from taskerman.testing.harness import RunnerHarness
 
 # --- the protocol ----------------------------------------------------------------------------------------
@@ -392,18 +392,24 @@ def test_nothing_happened_before_the_restart_was_asked_for() -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"restart": "systemctl restart redis"}, "is not a list"),
-        ({"restart": []}, "restart is empty"),
-        ({"port": "http"}, "http"),
-        ({"peers": ["10.0.0.1"]}, "is not host:port"),
-        ({"peers": "10.0.0.1:1"}, "is not a list"),
-        ({"announced": "here"}, "is not host:port"),
+        ({"restart": "systemctl restart redis"}, "restart: "),
+        ({"restart": []}, "restart: "),
+        ({"port": "http"}, "port: "),
+        ({"peers": ["10.0.0.1"]}, "peers.0: '10.0.0.1' is not host:port"),
+        ({"peers": "10.0.0.1:1"}, "peers: "),
+        ({"announced": "here"}, "announced: 'here' is not host:port"),
+        ({"timeout": 2}, "timeout: unknown key"),
     ],
 )
 def test_a_wrong_configuration_is_refused_and_named(settings: dict, words: str) -> None:
     answer = RunnerHarness(Restart, settings=settings).pre_check()
     assert isinstance(answer, Refuse)
     assert words in answer.reason
+
+
+def test_a_check_after_the_action_names_what_was_configured_wrongly_in_between() -> None:
+    with pytest.raises(RunnerMisconfigured, match="timeout: unknown key"):
+        RunnerHarness(Restart, settings={"timeout": 2}).post_check()
 
 
 def test_unknown_arguments_are_refused() -> None:

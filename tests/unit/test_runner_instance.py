@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from runners.instance import Reboot
+from runners.instance.reboot import Reboot
 from taskerman import CommandFailed, Go, Recovered, Refuse, Skip, Wait
 from taskerman.runner import ActionInterrupted
 from taskerman.testing.harness import RunnerHarness

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from runners.redis_view import Line, Server, View
+from runners.redis.view import Line, Server, View
 from taskerman import Check, Go, Refuse, Wait
 
 __all__ = ["heir", "is_well", "may_restart", "may_restart_alone", "shard", "shard_is_ready", "unwell"]

@@ -1,15 +1,6 @@
 """`redis_task:restart`: restarts one Redis; in a cluster, a master's slots are with a replica before it goes down.
 
-The node's configuration for `redis_task`, all of it optional:
-
-    host, port   where this node's server answers (127.0.0.1, 6379)
-    announced    what its peers call it, "host:port", when that is another address
-    peers        other servers of the cluster, ["host:port", ...]: who is asked while the own one is down
-    username, password
-    restart      the command that asks the machine's service manager (["systemctl", "restart", "redis-server"])
-    timeout_s    how long a server may take for one answer (2)
-
-What is looked at, and what follows from it, stands in redis_rules.py.
+It acts and asks; what is looked at, and what follows from it, stands in rules.py, and how it is seen in view.py.
 """
 
 from __future__ import annotations
@@ -19,11 +10,12 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field
 
-from runners import redis_rules as rules
-from runners.redis_view import Access, Address, Server, View, claim_name, look
-from runners.resp import ErrorReply
+from runners.redis import rules
+from runners.redis.config import RedisConfig
+from runners.redis.resp import ErrorReply
+from runners.redis.view import Address, Server, View, claim_name, look
 from taskerman import Check, Go, Recovered, Refuse, TaskRunner, Wait
 
 __all__ = ["Restart"]
@@ -43,26 +35,35 @@ class Restart(TaskRunner):
     it well when its peers do."""
 
     class Args(BaseModel):
-        """`failover`: a master's slots go to a replica first; without a replica it is refused. `max_lag_bytes`: how far
-        a replica may be behind and count as in step. `failover_timeout_s`: how long taking over may take, and how
-        long the action waits for another restart in the same shard. `force`: look at nobody else before."""
+        """Of a restart."""
 
         model_config = ConfigDict(extra="forbid", frozen=True)
 
-        failover: bool = True
-        max_lag_bytes: int = Field(default=1024 * 1024, ge=0)
-        failover_timeout_s: float = Field(default=30.0, gt=0, le=600)
-        force: bool = False
+        failover: bool = Field(
+            default=True, description="a master's slots go to a replica first; a master without one is refused"
+        )
+        max_lag_bytes: int = Field(
+            default=1024 * 1024, ge=0, description="how far a replica may be behind its master and count as in step"
+        )
+        failover_timeout_s: float = Field(
+            default=30.0,
+            gt=0,
+            le=600,
+            description="how long taking over may take, and the wait for another restart in the same shard",
+        )
+        force: bool = Field(
+            default=False, description="look at nobody else before the action (afterwards it looks all the same)"
+        )
 
+    Config = RedisConfig
     args: Args
+    config: RedisConfig
     description = "restarts the node's Redis, after a replica has taken over from it"
 
     # --- the hooks ---------------------------------------------------------------------------------------
 
     def pre_check(self) -> Check:
         """Go when the cluster can do without this server now."""
-        if wrong := self._misconfigured():
-            return Refuse(f"this node's configuration for redis_task: {wrong}")
         try:
             view = self._look()
         except ErrorReply as error:
@@ -151,11 +152,11 @@ class Restart(TaskRunner):
 
     def _claim(self, claims: ExitStack, view: View) -> View:
         """Say at every server of the shard what is about to happen; then look again."""
-        places: list[Address] = [self._own_address()]
+        places: list[Address] = [self.config.own_address]
         places += [view.answers[name].address for name in rules.shard(view) if name in view.answers]
         for place in places:
             try:
-                connection = claims.enter_context(self._access().open(place))
+                connection = claims.enter_context(self.config.access.open(place))
                 connection.call("CLIENT", "SETNAME", claim_name(view.me))
             except OSError as error:
                 self.ctx.log("could not claim", server=f"{place[0]}:{place[1]}", why=str(error))
@@ -181,57 +182,24 @@ class Restart(TaskRunner):
                 raise NotReady(f"the replica did not take over within {self.args.failover_timeout_s:g} s")
             if time.monotonic() >= ask_at and heir in view.answers and view.answers[heir].replica:
                 ask_at = time.monotonic() + ASK_AGAIN_S
-                with self._access().open(view.answers[heir].address) as connection:
+                with self.config.access.open(view.answers[heir].address) as connection:
                     connection.call("CLUSTER", "FAILOVER")
             time.sleep(LOOK_EVERY_S)
 
     def _restart(self) -> None:
         self.ctx.save(asked=True)
-        self.ctx.command(self._restart_command())
+        self.ctx.command(self.config.restart)
         self.ctx.save(restarted=True)
 
-    # --- the node's configuration ------------------------------------------------------------------------
+    # --- looking -----------------------------------------------------------------------------------------
 
     def _look(self) -> View:
-        announced = self.ctx.settings.get("announced")
         return look(
-            self._own_address(),
-            self._access(),
-            peers=[_address(peer) for peer in _listed(self.ctx.settings.get("peers", []))],
-            announced=None if announced is None else _address(announced),
+            self.config.own_address,
+            self.config.access,
+            peers=self.config.peer_addresses,
+            announced=self.config.known_as,
         )
-
-    def _own_address(self) -> Address:
-        return str(self.ctx.settings.get("host", "127.0.0.1")), int(str(self.ctx.settings.get("port", 6379)))
-
-    def _access(self) -> Access:
-        settings = self.ctx.settings
-        username, password = settings.get("username"), settings.get("password")
-        return Access(
-            None if username is None else str(username),
-            None if password is None else str(password),
-            float(str(settings.get("timeout_s", 2.0))),
-        )
-
-    def _restart_command(self) -> list[str]:
-        return [
-            str(word) for word in _listed(self.ctx.settings.get("restart", ["systemctl", "restart", "redis-server"]))
-        ]
-
-    def _misconfigured(self) -> str:
-        """What is wrong with it, in words; "" when nothing is."""
-        try:
-            self._own_address()
-            self._access()
-            for peer in _listed(self.ctx.settings.get("peers", [])):
-                _address(peer)
-            if (announced := self.ctx.settings.get("announced")) is not None:
-                _address(announced)
-            if not self._restart_command():
-                raise ValueError("restart is empty")
-        except ValueError as error:
-            return str(error)
-        return ""
 
     def _would_lose_data(self, view: View) -> str:
         """Why a restart would lose data: a master that keeps nothing on disk comes back empty, and its replicas follow.
@@ -241,7 +209,7 @@ class Restart(TaskRunner):
         own = view.own
         if own is None or own.replica or (own.clustered and (self.args.failover or not own.lines[view.me].slots)):
             return ""
-        with self._access().open(self._own_address()) as connection:
+        with self.config.access.open(self.config.own_address) as connection:
             if connection.call("DBSIZE") == 0:
                 return ""
             kept = dict.fromkeys(("save", "appendonly"), "")
@@ -262,19 +230,6 @@ def _follows(view: View, heir: str) -> bool:
         return False
     seen = [line for line in view.of_me().values() if line is not None]
     return all(line.master == heir for line in seen)
-
-
-def _listed(value: JsonValue) -> list[JsonValue]:
-    if not isinstance(value, list):
-        raise ValueError(f"{value!r:.100} is not a list")
-    return value
-
-
-def _address(value: JsonValue) -> Address:
-    host, _, port = str(value).rpartition(":")
-    if not host or not port.isdigit():
-        raise ValueError(f"{value!r:.100} is not host:port")
-    return host, int(port)
 
 
 def _shown(view: View) -> dict[str, object]:

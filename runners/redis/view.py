@@ -1,7 +1,7 @@
 """What the servers of a Redis Cluster say of themselves and of each other, as values.
 
 Every server is asked, because each has a view of its own: one that is well in its own eyes may be failed in those of
-its peers. Nothing is judged here; redis_rules.py says what a view means.
+its peers. Nothing is judged here; rules.py says what a view means.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-from runners.resp import Connection, ErrorReply
+from runners.redis.resp import Connection, ErrorReply
 
 __all__ = ["Access", "Address", "Line", "Server", "View", "claim_name", "look", "look_at", "parse_lines"]
 
