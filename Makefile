@@ -80,7 +80,7 @@ docs: env ## Make anew what is made of declarations: metrics.md, settings.md, th
 	mv docs/reference/settings.md.new docs/reference/settings.md
 	$(BIN)/taskerman schema schedule > configs/schedule.schema.json.new
 	mv configs/schedule.schema.json.new configs/schedule.schema.json
-	for store in cassandra; do \
+	for store in cassandra kafka; do \
 		$(BIN)/python -m tests.recorded.$${store}_states > docs/runners/states-$$store.md.new && \
 		mv docs/runners/states-$$store.md.new docs/runners/states-$$store.md || exit 1; \
 	done
