@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from runners.objects import ObjectStore
-
 __all__ = ["Config"]
 
 
@@ -19,7 +17,7 @@ class Config(BaseModel):
         default=("nodetool",), min_length=1, description="asks this node's server; options such as -u and -pwf go here"
     )
     peers: tuple[str, ...] = Field(
-        default=(), description="other nodes that are asked how they see this one; name two or three"
+        default=(), max_length=5, description="other nodes that are asked how they see this one; name two or three"
     )
     ask_peer: tuple[str, ...] = Field(
         default=("nodetool", "-h", "{peer}"),
@@ -32,7 +30,9 @@ class Config(BaseModel):
         min_length=1,
         description="asks the machine's service manager to restart it",
     )
-    answer_s: float = Field(default=60.0, gt=0, le=600, description="how long one answer of nodetool may take, seconds")
+    answer_s: float = Field(
+        default=15.0, gt=0, le=50, description="how long one answer of nodetool may take; a check may take 60, seconds"
+    )
     data_folders: tuple[str, ...] = Field(
         default=("/var/lib/cassandra/data",), min_length=1, description="data_file_directories of cassandra.yaml"
     )
@@ -49,5 +49,7 @@ class Config(BaseModel):
         if self.address in self.peers:
             raise ValueError("peers has this node itself, which is no witness of its own")
         if self.backup_to:
+            from runners.objects import ObjectStore  # noqa: PLC0415  (it costs a third of a second, and backups only)
+
             ObjectStore(self.backup_to)
         return self

@@ -13,7 +13,6 @@ from runners.cassandra.answers import NotUnderstood
 from runners.cassandra.config import Config as NodeConfig
 from runners.cassandra.nodetool import CannotAsk, MayNotAsk, Nodetool
 from runners.cassandra.view import Unreadable, View, look
-from runners.objects import StoreUnavailable
 from taskerman import Check, Refuse, TaskRunner, Wait, steadily
 
 __all__ = ["Operation"]
@@ -33,7 +32,7 @@ class Operation(TaskRunner):
             return judge(view)
         except (MayNotAsk, NotUnderstood, Unreadable) as error:
             return Refuse(str(error))
-        except (CannotAsk, StoreUnavailable) as error:
+        except CannotAsk as error:
             return Wait(str(error))
 
     def post_check(self) -> Check:

@@ -17,7 +17,8 @@ from taskerman import Check, CommandFailed, Go, Recovered, Refuse, steadily
 
 __all__ = ["Restart"]
 
-RECOVER_WITHIN_S = 60.0
+RECOVER_WITHIN_S = 35.0
+"""A hook that looks has 60 seconds, and one answer may take 15 of them."""
 LOOK_EVERY_S = 2.0
 
 
@@ -143,8 +144,8 @@ class Restart(Operation):
         """Clients first, so that they find other nodes; then peers; then what is in memory goes to disk."""
         self.ctx.save(stage="closing")
         try:
-            tool.do("disablebinary", timeout=timedelta(seconds=self.config.answer_s))
-            tool.do("disablegossip", timeout=timedelta(seconds=self.config.answer_s))
+            tool.do("disablebinary", timeout=timedelta(seconds=60))
+            tool.do("disablegossip", timeout=timedelta(seconds=60))
         except CommandFailed:
             self._open_again()
             raise

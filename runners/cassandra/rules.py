@@ -89,7 +89,8 @@ def _enough(view: View, endpoints: Iterable[str], dcs: Mapping[str, str], at_onc
     here = [name for name in endpoints if dcs[name] == view.row.dc]
     if view.me not in here:
         return True
-    with_me = [name for name in here if name == view.me or (view.others.get(name) or view.row).rack == view.row.rack]
+    # One that is kept by a node which nobody knows counts as if that were in this rack.
+    with_me = [name for name in here if (view.others.get(name) or view.row).rack == view.row.rack]
     return len(here) - min(len(with_me), at_once) >= len(here) // 2 + 1
 
 

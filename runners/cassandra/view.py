@@ -76,7 +76,8 @@ class View:
 
 
 def look(ctx: Context, config: Config, *, rings: bool = False) -> View:
-    """Ask the own server and each of `peers`. `rings`: also who keeps which range of each keyspace.
+    """Ask the own server and each of `peers`. `rings`: also who keeps which range of each keyspace; those that are
+    replicated alike have the same ring, and it is asked for once.
 
     Raises `CannotAsk` when nobody answers, `MayNotAsk`, `NotUnderstood`, `Unreadable`.
     """
@@ -101,7 +102,14 @@ def look(ctx: Context, config: Config, *, rings: bool = False) -> View:
     if own is None and guide is tool:
         raise CannotAsk(f"{silent}; and none of {len(config.peers)} peers answers")
     cluster = guide.cluster()
-    kept = [name for name, copies in cluster.copies.items() if copies] if rings else []
+    kept: dict[str, Sequence[TokenRange]] = {}
+    asked_for: dict[object, Sequence[TokenRange]] = {}
+    for name, copies in cluster.copies.items() if rings else ():
+        alike = frozenset(copies.items())
+        if copies and alike not in asked_for:
+            asked_for[alike] = guide.ring(name)
+        if copies:
+            kept[name] = asked_for[alike]
     return View(
         config.address,
         own,
@@ -111,7 +119,7 @@ def look(ctx: Context, config: Config, *, rings: bool = False) -> View:
         peers,
         silent,
         silent_peers,
-        {name: guide.ring(name) for name in kept},
+        kept,
     )
 
 

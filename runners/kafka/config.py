@@ -27,7 +27,9 @@ class Config(BaseModel):
     tools: str = Field(default="/opt/kafka/bin", description="folder of Kafka's admin tools")
     suffix: str = Field(default=".sh", description="how their names end")
     command_config: str = Field(default="", description="properties file for the tools: security, timeouts")
-    answer_s: float = Field(default=60.0, gt=0, le=600, description="how long one answer may take, seconds")
+    answer_s: float = Field(
+        default=20.0, gt=0, le=50, description="how long one answer may take; a check may take 60, seconds"
+    )
     restart: tuple[str, ...] = Field(
         default=("systemctl", "restart", "kafka"),
         min_length=1,

@@ -17,7 +17,8 @@ from taskerman import Check, Go, Recovered, Refuse, Wait, steadily
 
 __all__ = ["Restart"]
 
-RECOVER_WITHIN_S = 60.0
+RECOVER_WITHIN_S = 35.0
+"""A hook that looks has 60 seconds, and one answer may take 20 of them."""
 LOOK_EVERY_S = 2.0
 
 

@@ -60,7 +60,12 @@ def _against_restart(view: View, at_once: int, accepted: Collection[str], max_la
         )
     if view.quorum is not None and view.me in view.quorum.voters:
         left = _in_step(view.quorum, max_lag) - {view.me}
-        if len(left) < len(view.quorum.voters) // 2 + 1:
+        majority = len(view.quorum.voters) // 2 + 1
+        if len(view.quorum.voters) - 1 < majority:
+            yield Refuse(
+                f"of {len(view.quorum.voters)} controllers none may be missing: restart it by hand, or have three"
+            )
+        if len(left) < majority:
             yield Wait(
                 f"without this controller only {len(left)} of {len(view.quorum.voters)} would be in step to elect",
                 of="cluster",

@@ -27,6 +27,7 @@ from taskerman import CommandFailed, CommandResult, Context
 __all__ = ["CannotAsk", "MayNotAsk", "Tools"]
 
 T = TypeVar("T")
+_CHANGE = timedelta(minutes=3)
 _DENIED = ("AuthorizationException", "AuthenticationException", "Not authorized", "SslHandshakeException")
 
 
@@ -79,7 +80,7 @@ class Tools:
 
     def do(self, tool: str, *words: str) -> CommandResult:
         """A command that changes something: its output is in the attempt's log. Raises `CommandFailed`."""
-        return self._ctx.command(self._words(tool, list(words)), timeout=timedelta(seconds=self._config.answer_s))
+        return self._ctx.command(self._words(tool, list(words)), timeout=_CHANGE)
 
     def started(self) -> str:
         """Something that differs after each start of this node's service; "" while it does not run.

@@ -123,6 +123,21 @@ def keyspace(name: str, how: str) -> Callable[[RecordedCassandra], None]:
     return lambda cluster: cluster.keyspaces.update({name: how})
 
 
+def two_centres(first: int) -> Callable[[RecordedCassandra], None]:
+    """The first so many nodes are in dc1, the others in dc2; three copies in each, and where the strategy is simple."""
+
+    def arrange(cluster: RecordedCassandra) -> None:
+        for node in list(cluster.nodes.values())[first:]:
+            node.dc = "dc2"
+        cluster.keyspaces["shop"] = "NetworkTopologyStrategy {dc1=3, dc2=3}"
+        if first >= 3:
+            cluster.keyspaces["system_auth"] = "NetworkTopologyStrategy {dc1=3, dc2=3}"
+        else:
+            cluster.keyspaces["system_auth"] = "SimpleStrategy {replication_factor=3}"
+
+    return arrange
+
+
 def as_is(cluster: RecordedCassandra) -> None:
     """All is well."""
 
@@ -226,6 +241,13 @@ def _about_restart() -> list[Line[RecordedCassandra]]:
         line("... which the task accepts", keyspace("system_auth", ALONE), Go,
              args={"accept_unavailable": ["system_auth", "system_traces"]}),
         line("a keyspace is only in another data centre", keyspace("far", "NetworkTopologyStrategy {dc2=1}"), Go),
+        line("two data centres, three copies in each", two_centres(3), Go),
+        line("... and a node of the other is down", all_of(two_centres(3), down("10.0.0.5")), Wait, "down: 10.0.0.5"),
+        line("... and one of them has two copies", all_of(two_centres(3), keyspace(
+            "shop", "NetworkTopologyStrategy {dc1=2, dc2=3}")), Refuse, "no quorum is left of shop"),
+        line("... and the other has two copies", all_of(two_centres(3), keyspace(
+            "shop", "NetworkTopologyStrategy {dc1=3, dc2=2}")), Go),
+        line("this data centre has fewer nodes than copies", two_centres(2), Refuse, "no quorum is left of shop"),
         line("the strategy of a keyspace is not known", keyspace("odd", "OurStrategy {x=1}"), Refuse, "OurStrategy"),
         line("this node is down, and its peers see it down", down(ME), Go),
         line("JMX of this node does not answer, and its peers see it up", silent(ME), Wait, "sees it up"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from runners.cassandra.config import Config
 from runners.cassandra.repair import RepairFailed
 from runners.cassandra.restart import NotReady
 from runners.cassandra.ring import TokenRange, parse_ring, pieces
-from runners.cassandra.view import Disk, Unreadable
+from runners.cassandra.rules import unavailable
+from runners.cassandra.view import Disk, Unreadable, look
 from runners.cassandra.view import _disk as disk_of
 from taskerman import ActionInterrupted, Check, CommandFailed, Go, Recovered, Refuse, Wait
 from tests.recorded.cassandra import ME, RecordedCassandra
@@ -89,6 +91,48 @@ def test_a_node_with_one_token_is_read_as_well() -> None:
     assert parse_status(text) == {
         ME: Row(ME, True, "N", "dc1", "r1", "2207c2a9-f598-3971-986b-2926e09e239d", 75.69 * 1024, 100.0)
     }
+
+
+def test_several_at_once_are_not_judged_without_the_ring(cluster: RecordedCassandra) -> None:
+    """Who keeps what was not asked, so nobody knows who is left."""
+    harness = recorded("restart", cluster)
+    view = look(harness.runner().ctx, harness.runner().config)
+    assert unavailable(view, 1, ["system_traces"]) == []
+    assert "shop" in unavailable(view, 2, ["system_traces"])
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "lost"),
+    [
+        (("10.0.0.1", "10.0.0.2", "10.0.0.3"), False),
+        (("10.0.0.1", "10.0.0.4", "10.0.0.3"), True),
+        (("10.0.0.2", "10.0.0.3", "10.0.0.4"), False),
+        (("10.0.0.4", "10.0.0.5"), False),
+        (("10.0.0.1", "10.0.0.9", "10.0.0.3"), True),
+        (("10.0.0.1", "10.0.0.2"), True),
+        (("10.0.0.1", "10.0.0.4", "10.0.0.2", "10.0.0.3", "10.0.0.5"), False),
+    ],
+)
+def test_of_each_range_that_it_keeps_a_quorum_stays_whichever_of_its_rack_go_with_it(
+    cluster: RecordedCassandra, endpoints: tuple[str, ...], lost: bool
+) -> None:
+    """10.0.0.4 is of this node's rack, and of 10.0.0.9 nobody knows; ranges of others are not its business."""
+    harness = recorded("restart", cluster)
+    view = look(harness.runner().ctx, harness.runner().config)
+    ring = [TokenRange(0, 0, endpoints, dict.fromkeys(endpoints, "dc1"))]
+    view = replace(view, rings=dict.fromkeys(view.cluster.copies, ring))
+    assert ("shop" in unavailable(view, 2, ())) == lost
+
+
+def test_keyspaces_that_are_replicated_alike_have_one_ring_and_it_is_asked_for_once(
+    cluster: RecordedCassandra,
+) -> None:
+    for number in range(40):
+        cluster.keyspaces[f"shop_{number}"] = "NetworkTopologyStrategy {dc1=3}"
+    harness = recorded("repair", cluster)
+    assert harness.pre_check() == Go()
+    assert len([words for words in harness.commands if "describering" in words]) == 3
+    assert len(harness.runner()._pieces()) == 41 * 2
 
 
 # --- configuration ---------------------------------------------------------------------------------------
