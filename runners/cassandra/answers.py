@@ -25,6 +25,7 @@ __all__ = [
     "parse_sessions",
     "parse_snapshots",
     "parse_status",
+    "printable",
 ]
 
 _ID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
@@ -33,12 +34,18 @@ _ROW = re.compile(rf"([UD?])([NLJM]) +(\S+) +({_SIZE}) +(?:\d+ +)?(\?|\d+(?:\.\d
 _BYTES = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40, "PiB": 2**50}
 
 
+def printable(text: str, most: int = 160) -> str:
+    """The beginning of it, in one line that is safe on a terminal: what was not understood may be anything."""
+    shown = (mark if mark.isprintable() or mark.isspace() else "\N{REPLACEMENT CHARACTER}" for mark in text[:most])
+    return " ".join("".join(shown).split())
+
+
 class NotUnderstood(Exception):
     """An answer that is not of the form that Cassandra 4 gives."""
 
     def __init__(self, command: str, what: str) -> None:
         super().__init__(
-            f"what nodetool {command} says is not understood ({what[:160]}); this runner knows Cassandra 4.x, in "
+            f"what nodetool {command} says is not understood ({printable(what)}); this runner knows Cassandra 4.x, in "
             "English, and nothing printed beside it"
         )
 

@@ -21,6 +21,7 @@ from runners.cassandra.answers import (
     parse_sessions,
     parse_snapshots,
     parse_status,
+    printable,
 )
 from runners.cassandra.config import Config
 from runners.cassandra.ring import TokenRange, parse_ring
@@ -109,6 +110,6 @@ class Nodetool:
 def _last(lines: Sequence[str]) -> str:
     """The line that says most: nodetool's own error, else the last."""
     said = [line.strip() for line in lines if line.strip()]
-    return next((line for line in said if line.startswith(("nodetool:", "error:"))), said[-1] if said else "no word")[
-        :200
-    ]
+    return printable(
+        next((line for line in said if line.startswith(("nodetool:", "error:"))), said[-1] if said else "no word"), 200
+    )

@@ -197,7 +197,7 @@ def _at_work(view: View) -> Iterator[Check]:
     if view.own is None:
         seen = [peer for peer, one in view.peers.items() if one.rows[view.me].up is not False]
         if seen or not view.peers:
-            yield Wait(f"{view.silent}, and {_listed(seen) or 'nobody'} sees it up")
+            yield Wait(f"{view.silent}; seen up by {_listed(seen) or 'nobody, because no peer answers'}")
         return  # it serves nobody: a start is what helps
     if view.own.net.mode in OUT_OF_SERVICE:
         return

@@ -20,10 +20,12 @@ __all__ = [
     "Setting",
     "parse_brokers",
     "parse_controller",
+    "parse_names",
     "parse_quorum",
     "parse_reassignments",
     "parse_settings",
     "parse_topics",
+    "printable",
 ]
 
 _UNREACHED = re.compile(
@@ -32,13 +34,19 @@ _UNREACHED = re.compile(
 )
 
 
+def printable(text: str, most: int = 160) -> str:
+    """The beginning of it, in one line that is safe on a terminal: what was not understood may be anything."""
+    shown = (mark if mark.isprintable() or mark.isspace() else "\N{REPLACEMENT CHARACTER}" for mark in text[:most])
+    return " ".join("".join(shown).split())
+
+
 class NotUnderstood(Exception):
     """An answer that is not of the form that the tools of Kafka 3 and 4 give."""
 
     def __init__(self, tool: str, what: str) -> None:
         super().__init__(
-            f"what {tool} says is not understood ({what[:160]}); this runner knows the tools of Kafka 3 and 4, and "
-            "nothing printed beside their answers"
+            f"what {tool} says is not understood ({printable(what)}); this runner knows the tools of Kafka 3 and "
+            "4, and nothing printed beside their answers"
         )
 
 
@@ -149,6 +157,11 @@ def parse_topics(text: str) -> list[Partition]:
     if len({(one.topic, one.number) for one in found}) != len(found):
         raise NotUnderstood("kafka-topics", "it has a partition twice")
     return found
+
+
+def parse_names(text: str) -> frozenset[str]:
+    """`kafka-topics --list`."""
+    return frozenset(_lines(text))
 
 
 def parse_reassignments(text: str) -> list[str]:

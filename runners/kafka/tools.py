@@ -16,10 +16,12 @@ from runners.kafka.answers import (
     Setting,
     parse_brokers,
     parse_controller,
+    parse_names,
     parse_quorum,
     parse_reassignments,
     parse_settings,
     parse_topics,
+    printable,
 )
 from runners.kafka.config import Config
 from taskerman import CommandFailed, CommandResult, Context
@@ -52,7 +54,7 @@ class Tools:
     def partitions(self) -> list[Partition]:
         """All of them. Raises `CannotAsk` when the list of topics has others, as while one is made."""
         found = self._read("topics", ["--describe"], parse_topics)
-        names = {line for line in self._read("topics", ["--list"], str.splitlines) if line}
+        names = self._read("topics", ["--list"], parse_names)
         if names != {one.topic for one in found}:
             odd = sorted(names ^ {one.topic for one in found})
             raise CannotAsk(f"the list of topics and their description differ: {odd[0]}")
@@ -119,7 +121,7 @@ class Tools:
                 raise MayNotAsk(f"{words[0]} {failed.why}; correct tools and suffix of this node") from None
             raise CannotAsk(f"{name} does not answer: {failed.why}") from None
         if answer.exit != 0 or answer.output.startswith("Error while executing"):
-            said = next((line.strip() for line in answer.output.splitlines() if line.strip()), "no word")[:200]
+            said = printable(next(filter(str.strip, answer.output.splitlines()), "no word"), 200)
             if any(word in answer.output for word in _DENIED):
                 raise MayNotAsk(f"{name} is refused: {said}; correct command_config of this node, or its rights")
             if "UnsupportedVersionException" in answer.output:

@@ -291,7 +291,8 @@ def _about_restart() -> list[Line[RecordedKafka]]:
         line("nobody answers", be(away=True), Wait, "Timed out waiting"),
         line("a tool hangs", be(hangs={"kafka-topics"}), Wait, "took longer"),
         line("the tools' user may not ask", says("kafka-topics", REFUSED), Refuse, "is refused"),
-        line("the client could not reach one of `bootstrap`", says("kafka-topics", before(UNREACHED)), Go),
+        line("the client could not reach one of `bootstrap`", all_of(*(
+            says(tool, before(UNREACHED)) for tool in (*READ, "kafka-topics --list"))), Go),
         line("a topic is made just now", says("kafka-topics --list", "logs\nnew\norders\n"), Wait, "differ: new"),
         line("`kafka-topics` lost a topic", says("kafka-topics", without_logs), Wait, "differ: logs"),
         line("this broker's service does not run, and it is registered", be(running=False), Go),
