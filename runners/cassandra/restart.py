@@ -65,17 +65,22 @@ class Restart(Operation):
         return self.looked(self._may, rings=self.ctx.cap > 1)
 
     def execute_action(self) -> None:
-        """Look once more, note which start this is, close, drain, restart. Goes on where an earlier process died."""
-        answer = self.looked(self._may, rings=self.ctx.cap > 1)
-        if not isinstance(answer, Go) and not self.ctx.saved.get("stage"):
-            raise NotReady(f"it may not be restarted any more: {getattr(answer, 'reason', answer)}")
-        tool = self.tool()
-        self._note_start(tool)
-        try:
-            if tool.net().mode == "NORMAL":
+        """Look once more, note which start this is, close, drain, restart. A node that an earlier process drained is
+        down already, so that nothing is asked before its restart. Raises `NotReady`, `CommandFailed`."""
+        if self.ctx.saved.get("stage") != "draining":
+            serving: list[bool] = []
+
+            def judge(view: View) -> Check:
+                serving.append(view.own is not None and view.own.net.mode == "NORMAL")
+                return self._may(view)
+
+            answer = self.looked(judge, rings=self.ctx.cap > 1)
+            if not isinstance(answer, Go):
+                raise NotReady(f"it may not be restarted any more: {getattr(answer, 'reason', answer)}")
+            tool = self.tool()
+            self._note_start(tool)
+            if serving == [True]:
                 self._close_and_drain(tool)
-        except (CannotAsk, NotUnderstood) as error:
-            self.ctx.log("is restarted without draining", why=str(error))
         self._ask_for_restart()
 
     def post_check(self) -> Check:
@@ -166,4 +171,8 @@ class Restart(Operation):
 
     def _ask_for_restart(self) -> None:
         self.ctx.save(stage="asked")
-        self.ctx.command(list(self.config.restart))
+        try:
+            self.ctx.command(list(self.config.restart))
+        except CommandFailed:
+            self.ctx.save(stage="refused")  # so that nobody waits for a new start
+            raise

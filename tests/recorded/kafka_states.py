@@ -264,7 +264,7 @@ def _about_restart() -> list[Line[RecordedKafka]]:
         line("... and they have", all_of(leading, be(peer_starts={"kafka-2.example": NOW / 1000 + 60,
              "kafka-3.example": NOW / 1000 + 120})), Go, settings={"peer_started": ["ssh", "{host}", "started"]}),
         line("... and one of them has not", all_of(leading, be(peer_starts={"kafka-2.example": NOW / 1000 + 60,
-             "kafka-3.example": NOW / 1000 - 9000})), Wait, "goes last: not restarted yet, or not known: broker 3",
+             "kafka-3.example": NOW / 1000 - 9000})), Wait, "goes last: broker 3 was not restarted yet",
              settings={"peer_started": ["ssh", "{host}", "started"]}),
         line("... and patience is over", leading, Go, args={"controller_waits_s": 60}),
         line("this broker is the controller (ZooKeeper mode)", all_of(in_zookeeper_mode, be(controller=ME)), Wait,

@@ -226,6 +226,27 @@ def test_a_node_that_is_down_is_started_without_draining(cluster: RecordedCassan
     assert harness.recover() is Recovered.DONE, "its peers knew the generation that ended"
 
 
+def test_a_restart_that_is_refused_leaves_nobody_waiting_for_a_new_start(cluster: RecordedCassandra) -> None:
+    """The node is drained all the same, and says so."""
+    harness = recorded("restart", cluster)
+    answered = harness._answer
+    harness._answer = lambda words: (1, "Access denied\n") if words == RESTART_COMMAND else answered(words)
+    with pytest.raises(CommandFailed, match="Access denied"):
+        harness.execute_action()
+    assert harness.post_check() == Wait("the server is DRAINED")
+    cluster.restart = lambda: None  # type: ignore[method-assign]
+    cluster.me.mode, cluster.me.gossip, cluster.me.native = "NORMAL", True, True
+    assert settled(harness) == Go(), "somebody helped"
+
+
+def test_a_node_that_goes_silent_after_the_last_look_is_not_restarted_undrained(cluster: RecordedCassandra) -> None:
+    harness = recorded("restart", cluster)
+    cluster.hangs.add("disablebinary")
+    with pytest.raises(CommandFailed):
+        harness.execute_action()
+    assert RESTART_COMMAND not in harness.commands
+
+
 def test_an_old_start_is_not_called_well_after_a_restart_that_did_nothing(cluster: RecordedCassandra) -> None:
     harness = recorded("restart", cluster)
     cluster.restart = lambda: None  # type: ignore[method-assign]

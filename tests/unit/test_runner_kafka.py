@@ -167,6 +167,16 @@ def test_the_start_before_is_not_called_well(cluster: RecordedKafka) -> None:
     assert harness.recover() is Recovered.UNKNOWN
 
 
+def test_a_restart_that_is_refused_leaves_nobody_waiting_for_a_new_start(cluster: RecordedKafka) -> None:
+    harness = recorded("restart", cluster)
+    answered = harness._answer
+    harness._answer = lambda words: (1, "Access denied\n") if words == RESTART_COMMAND else answered(words)
+    with pytest.raises(CommandFailed, match="Access denied"):
+        harness.execute_action()
+    assert settled(harness) == Go(), "it runs as before"
+    assert harness.recover() is Recovered.NOT_DONE
+
+
 def test_a_service_that_does_not_run_is_no_new_start(cluster: RecordedKafka) -> None:
     """systemd says MainPID=0 between the stop and the start."""
     cluster.restart = lambda: setattr(cluster, "running", False)  # type: ignore[method-assign]
