@@ -1,8 +1,9 @@
 """Restarts, repairs, cleans up and backs up the nodes of a Cassandra 4 cluster, and says whether one is fit.
 
-**No real Cassandra was asked.** There is none that this project can install, so these runners were tested against what
-`nodetool` 4.x prints, written down by hand from its source and documentation, in many states: [the table of states and
-decisions](states-cassandra.md) is the data of the tests. Try them first on a cluster that you may lose.
+**No real Cassandra was asked.** There is none that this project can install, so these runners were tested against
+what `nodetool` 4.x prints, written down by hand from its source and documentation, in many states: [the table of
+states and decisions](../reference/states-cassandra.md) is the data of the tests. Try them first on a cluster that you
+may lose.
 
 ## The node's configuration
 

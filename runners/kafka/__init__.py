@@ -1,8 +1,9 @@
 """Restarts brokers and controllers of a Kafka cluster, reloads their settings, and gives leaders back.
 
-**No real Kafka was asked.** There is none that this project can install, so these runners were tested against what the
-admin tools of Kafka 3 and 4 print, written down by hand from their source and documentation, in many states: [the table
-of states and decisions](states-kafka.md) is the data of the tests. Try them first on a cluster that you may lose.
+**No real Kafka was asked.** There is none that this project can install, so these runners were tested against what
+the admin tools of Kafka 3 and 4 print, written down by hand from their source and documentation, in many states: [the
+table of states and decisions](../reference/states-kafka.md) is the data of the tests. Try them first on a cluster
+that you may lose.
 
 ## The node's configuration
 

@@ -1,9 +1,8 @@
 """Each state of a Cassandra cluster in which a runner is asked, and what a careful operator would say: the data of
-tests/unit/test_runner_cassandra.py, and of docs/runners/states-cassandra.md (`make docs`)."""
+tests/unit/test_runner_cassandra.py, and of docs/reference/states-cassandra.md (`make docs`)."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 from unittest.mock import patch
@@ -397,7 +396,3 @@ for, and the node ends unsafe when it stays so; `rebuild_check` gives its reason
 def page() -> str:
     """The whole page, as Markdown."""
     return _HEAD + markdown(LINES, decide)
-
-
-if __name__ == "__main__":
-    sys.stdout.write(page())

@@ -1,9 +1,8 @@
 """Each state of a Kafka cluster in which a runner is asked, and what a careful operator would say: the data of
-tests/unit/test_runner_kafka.py, and of docs/runners/states-kafka.md (`make docs`)."""
+tests/unit/test_runner_kafka.py, and of docs/reference/states-kafka.md (`make docs`)."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -394,7 +393,3 @@ cannot be known is waited for, and the node ends unsafe when it stays so.
 def page() -> str:
     """The whole page, as Markdown."""
     return _HEAD + markdown(LINES, decide)
-
-
-if __name__ == "__main__":
-    sys.stdout.write(page())

@@ -22,11 +22,9 @@ from runners.cassandra.view import Disk, Unreadable, look
 from runners.cassandra.view import _disk as disk_of
 from taskerman import ActionInterrupted, Check, CommandFailed, Go, Recovered, Refuse, Wait
 from tests.recorded.cassandra import ME, RecordedCassandra
-from tests.recorded.cassandra_states import LINES, RESTART_COMMAND, decide, page, recorded
+from tests.recorded.cassandra_states import LINES, RESTART_COMMAND, decide, recorded
 from tests.recorded.killing import Killed, Killing
 from tests.recorded.table import Line
-
-STATES = Path(__file__).parents[2] / "docs" / "runners" / "states-cassandra.md"
 
 
 @pytest.fixture(autouse=True)
@@ -66,10 +64,6 @@ def test_in_each_state_it_says_what_a_careful_operator_would(line: Line[Recorded
     answer = decide(line)
     assert isinstance(answer, line.decision), answer
     assert line.because in getattr(answer, "reason", "")
-
-
-def test_the_page_of_states_is_current() -> None:
-    assert STATES.read_text(encoding="utf-8") == page(), "make it anew: make docs"
 
 
 def test_no_answer_that_lost_its_end_is_read_as_whole(cluster: RecordedCassandra) -> None:

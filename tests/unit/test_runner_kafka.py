@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,11 +16,10 @@ from runners.kafka.restart import NotReady
 from taskerman import Check, CommandFailed, Go, Recovered, Refuse, Skip, Wait
 from taskerman.errors import ActionArgsInvalid
 from tests.recorded.kafka import ME, RecordedKafka
-from tests.recorded.kafka_states import ACCEPTED, LINES, RESTART_COMMAND, decide, page, recorded
+from tests.recorded.kafka_states import ACCEPTED, LINES, RESTART_COMMAND, decide, recorded
 from tests.recorded.killing import Killed, Killing
 from tests.recorded.table import Line
 
-STATES = Path(__file__).parents[2] / "docs" / "runners" / "states-kafka.md"
 THREADS = {"set": {"log.cleaner.threads": "4"}}
 
 
@@ -60,10 +58,6 @@ def test_in_each_state_it_says_what_a_careful_operator_would(line: Line[Recorded
     answer = decide(line)
     assert isinstance(answer, line.decision), answer
     assert line.because in getattr(answer, "reason", "")
-
-
-def test_the_page_of_states_is_current() -> None:
-    assert STATES.read_text(encoding="utf-8") == page(), "make it anew: make docs"
 
 
 @pytest.mark.parametrize("version", [3, 4])
