@@ -38,6 +38,7 @@ from taskerman.runner import (
     check_from_json,
     check_to_json,
 )
+from taskerman.runner.context import ANSWER_BYTES
 from taskerman.testing.dying import Mortal
 from taskerman.testing.passing_time import PassingTime
 from taskerman.testing.playing import MACHINE_DOWN, Played, Player
@@ -277,11 +278,19 @@ class _FakeContext(Context):
         pass_fds: Sequence[int] = (),
     ) -> CommandResult:
         self._harness.users.append(user)
-        words = tuple(str(word) for word in argv)
+        return self._answer(tuple(str(word) for word in argv), check, timeout)
+
+    def ask(
+        self, argv: Sequence[str], *, timeout: timedelta | None = None, most_bytes: int = ANSWER_BYTES
+    ) -> CommandResult:
+        self._harness.users.append(None)
+        return self._answer(tuple(str(word) for word in argv), False, timeout)
+
+    def _answer(self, words: tuple[str, ...], check: bool, timeout: timedelta | None) -> CommandResult:
         self._point(f"before the command {shown(words)}")
         result = None if self._harness.plan is None else self._harness.plan(self, words, check, timeout)
         if result is None:
-            result = self._harness._run(argv, check)
+            result = self._harness._run(words, check)
         self._point(f"after the command {shown(words)}")
         return result
 
