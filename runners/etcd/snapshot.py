@@ -22,7 +22,7 @@ from runners.backups import Backups, Damaged
 from runners.etcd import rules
 from runners.etcd.node import Cluster, EtcdConfig
 from runners.etcd.view import Server, View, shown
-from runners.objects import ObjectStore, StoreUnavailable
+from runners.objects import ObjectStore, StoreRefuses, StoreUnavailable
 from runners.turns import backup_turn, begun_at, made_for
 from taskerman import Check, Go, Recovered, Refuse, TaskRunner, Wait, steadily
 
@@ -75,8 +75,10 @@ class Snapshot(TaskRunner):
         try:
             made = made_for(self._backups(), self.ctx.task_id)
             view = self._cluster().look()
-        except (ValueError, StoreUnavailable, Damaged) as error:
+        except (ValueError, StoreRefuses, Damaged) as error:
             return Refuse(str(error))
+        except StoreUnavailable as error:
+            return Wait(str(error))
         self.ctx.log("looked at the cluster", **shown(view))
         turn = backup_turn(
             made,

@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from runners.backups import Backup, Backups, Damaged
-from runners.objects import ObjectStore, StoreUnavailable
+from runners.objects import ObjectStore, StoreRefuses, StoreUnavailable
 from runners.turns import backup_turn, begun_at, made_for
 from runners.zookeeper import rules
 from runners.zookeeper.files import (
@@ -117,10 +117,10 @@ class SnapshotBackup(TaskRunner):
             view = self._ensemble().look()
             layout = self._ensemble().layout()
             data = read_data(Path(layout.data), Path(layout.log))
-        except (ValueError, StoreUnavailable, Damaged, Unlisted, UnknownLayout) as error:
+        except (ValueError, StoreRefuses, Damaged, Unlisted, UnknownLayout) as error:
             return Refuse(str(error))
-        except (NotServing, OSError) as error:
-            return Wait(f"the server does not say where its data is: {error}")
+        except (StoreUnavailable, NotServing, OSError) as error:
+            return Wait(f"the bucket or the server does not answer: {error}")
         self.ctx.log("looked at the ensemble", **shown(view))
         turn = backup_turn(
             made,

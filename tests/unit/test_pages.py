@@ -160,7 +160,7 @@ def test_the_page_for_who_is_woken_has_every_reason() -> None:
 
 def test_the_pages_of_the_runners_are_current() -> None:
     made = runner_pages()
-    there = {page.name for page in (DOCS / "runners").glob("*.md") if not page.name.startswith("states-")}
+    there = {page.name for page in (DOCS / "runners").glob("*.md")}
     assert there == set(made), "make them anew: make docs"
     for name, said in made.items():
         assert text(DOCS / "runners" / name) == said, f"{name}: make it anew: make docs"
