@@ -50,7 +50,7 @@ def test_all_are_restarted_one_at_a_time_the_leader_last_while_clients_write(
     assert most_down(store.events) == 1
     assert load.seen.requests > 100
     assert load.seen.longest_gap_s < GAP_S, load.seen
-    assert load.seen.failed <= 4, "two clients, and each fails while the cluster has no leader, at most"
+    assert load.seen.failed <= GAP_S, "two clients, a request gives up after two seconds: so many fit into the gap"
     assert house.records.slots() == ()
 
 
