@@ -86,9 +86,11 @@ class RunnerHarness(Generic[R]):
         fence: int = 1,
         boot_id: str = "boot-1",
         accepted_at: str = "",
+        scheduled_for: str | None = None,
     ) -> None:
         """`args`: as in a task's `action_args`; a hook raises `ActionArgsInvalid` when they do not fit. `params`: the
-        other groups of its `taskerman_params`. `accepted_at`: when the task was accepted, RFC 3339."""
+        other groups of its `taskerman_params`. `accepted_at`, `scheduled_for`: when the task was
+        accepted, and when a schedule's was due, RFC 3339."""
         self.boot_id = boot_id
         self.commands: list[tuple[str, ...]] = []
         self.logged: list[Logged] = []
@@ -100,6 +102,7 @@ class RunnerHarness(Generic[R]):
         self._node, self._cluster, self._nodes = node, cluster, tuple(nodes)
         self._cap, self._fence = cap, fence
         self._accepted_at = accepted_at
+        self._scheduled_for = scheduled_for
         self._scripts: list[Script] = []
         self.interrupted = False
         self.acted_in_boot = boot_id
@@ -231,6 +234,7 @@ class _FakeContext(Context):
                 "cluster_name": harness._cluster,
                 "destnode": harness._node,
                 "taskerman_params": harness._params,
+                "scheduled_for": harness._scheduled_for,
             },
             attempt_id=f"t-harness.{harness._node}.1",
             node_id=harness._node,
