@@ -19,6 +19,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from os import PathLike
@@ -31,6 +32,7 @@ from taskerman.policy.lifecycle import Limits
 from taskerman.runner import (
     ActionInterrupted,
     Check,
+    CommandFailed,
     CommandResult,
     Context,
     Recovered,
@@ -68,7 +70,7 @@ class RunnerHarness(Generic[R]):
     `commands`: what the runner ran, in order. `logged`: what it logged. `saved`: what it saved.
     `boot_id`: which boot it is; a test that reboots the machine assigns another. `interrupted`: the action was asked to
     stop. `acted_in_boot`: where the action last began. `plan`: is asked before each command, and may answer, or raise,
-    in its place.
+    in its place. `to_come`: a command whose effect is still to come.
     """
 
     def __init__(
@@ -109,6 +111,7 @@ class RunnerHarness(Generic[R]):
         self.mortal: Mortal | None = None
         self.plan: Plan | None = None
         self.passing = PassingTime()
+        self.to_come: tuple[str, ...] | None = None
 
     def answer(
         self,
@@ -201,20 +204,35 @@ class RunnerHarness(Generic[R]):
     def _run(self, argv: Sequence[str], check: bool) -> CommandResult:
         words = tuple(str(word) for word in argv)
         self.commands.append(words)
-        for place in range(len(self._scripts) - 1, -1, -1):
-            script = self._scripts[place]
-            if words[: len(script.prefix)] != script.prefix:
-                continue
-            if script.times is not None:
-                left = script.times - 1
-                self._scripts[place : place + 1] = [replace(script, times=left)] * (left > 0)
-            if script.interrupts:
-                self.interrupted = True
-                raise ActionInterrupted("the harness was told to interrupt here")
-            if script.reboots:
-                self.go_down()
-            return script.end(words, check)
-        return CommandResult(words)
+        script = self._script(words)
+        if script is None:
+            return CommandResult(words)
+        if script.times is not None:
+            place, left = self._scripts.index(script), script.times - 1
+            self._scripts[place : place + 1] = [replace(script, times=left)] * (left > 0)
+        if script.interrupts:
+            self.interrupted = True
+            raise ActionInterrupted("the harness was told to interrupt here")
+        if script.reboots:
+            self.go_down()
+        return script.end(words, check)
+
+    def _script(self, words: tuple[str, ...]) -> Script | None:
+        """The latest that fits."""
+        fits = [script for script in self._scripts if words[: len(script.prefix)] == script.prefix]
+        return fits[-1] if fits else None
+
+    def may_come_late(self, words: tuple[str, ...]) -> bool:
+        """Whether the command does something to the test's world, which it may do after who asked for it has died."""
+        script = self._script(words)
+        return script is not None and script.by is not None
+
+    def let_come(self) -> None:
+        """What was asked for by a process that died in the midst of a command happens now. Idempotent."""
+        words, self.to_come = self.to_come, None
+        if words is not None:
+            with suppress(CommandFailed):
+                self._run(words, False)
 
     def go_down(self) -> None:
         """The machine goes down, and comes up in another boot; the process that acts ends here."""
@@ -279,6 +297,10 @@ class _FakeContext(Context):
     ) -> CommandResult:
         words = tuple(str(word) for word in argv)
         self._point(f"before the command {shown(words)}")
+        if self._mortal is not None and self._harness.may_come_late(words):
+            self._harness.to_come = words
+            self._point(f"during the command {shown(words)}, before its effect")
+            self._harness.to_come = None
         result = None if self._harness.plan is None else self._harness.plan(self, words, check, timeout)
         if result is None:
             result = self._harness._run(argv, check)
