@@ -16,14 +16,13 @@ hook must know has to be saved.
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from os import PathLike
-from typing import Generic, Self, TypeVar
+from typing import Generic, TypeVar
 
 from pydantic import JsonValue
 
@@ -135,14 +134,6 @@ class RunnerHarness(Generic[R]):
         """The machine goes down during the next command that begins with `prefix`, and comes up in another boot. For
         `run`; who calls a hook by himself assigns `boot_id`."""
         self._scripts.append(Script(prefix, times=1, reboots=True))
-
-    def copy(self) -> Self:
-        """Another one as this one is now: the same arguments, scripts and saved values. The test's own world, which
-        scripts may change, is shared."""
-        made = copy.copy(self)
-        made.commands, made.logged, made._scripts = list(self.commands), list(self.logged), list(self._scripts)
-        made.saved, made.passing = dict(self.saved), PassingTime()
-        return made
 
     def run(self, *, soft_s: float | None = None, settle_s: float | None = None) -> Played:
         """The whole attempt, from pre_check to its outcome, with the decisions of the engine.
