@@ -32,6 +32,7 @@ from taskerman.runner import (
     check_from_json,
     check_to_json,
 )
+from taskerman.runner.context import ANSWER_BYTES
 
 __all__ = ["Logged", "RunnerHarness"]
 
@@ -192,6 +193,11 @@ class _FakeContext(Context):
         cwd: str | PathLike[str] | None = None,
     ) -> CommandResult:
         return self._harness._run(argv, check)
+
+    def ask(
+        self, argv: Sequence[str], *, timeout: timedelta | None = None, most_bytes: int = ANSWER_BYTES
+    ) -> CommandResult:
+        return self._harness._run(argv, False)
 
 
 def _as_on_the_wire(check: Check) -> Check:
