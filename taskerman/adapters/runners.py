@@ -47,6 +47,7 @@ class InstalledRunners:
             return ActionTraits(
                 when_lost=runner.when_lost,
                 reboots=runner.reboots,
+                replaces=runner.replaces,
                 soft_s=_seconds(runner.soft),
                 settle_s=_seconds(runner.settle),
                 scope=runner.scope or None,

@@ -61,6 +61,10 @@ class TaskRunner(ABC):
     reboots: ClassVar[bool] = False
     """The action ends by rebooting the machine: a changed boot id means that it happened."""
 
+    replaces: ClassVar[bool] = False
+    """The action ends by terminating the machine, and another one takes its place: the slot is held until enough of
+    the cluster's machines serve again, which the janitor finds out, because nobody is left on the node to say so."""
+
     description: ClassVar[str] = ""
     """What the action does to a node, in one line, for people."""
 
