@@ -21,12 +21,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.support import services
 from tests.support.redis_cluster import _free_ports
 from tests.support.stores.member import Member
 from tests.support.stores.mysql_wire import MysqlError, MysqlWire
 
-__all__ = ["Galera", "Place", "forming_galera"]
+__all__ = ["APP", "KEEPER", "Galera", "Place", "formed_galera", "forming_galera", "galera"]
 
 NAMES = ("maria-0", "maria-1", "maria-2")
 KEEPER = ("taskerman", "k-" + uuid.uuid4().hex)
@@ -41,6 +43,8 @@ GRANT PROCESS, RELOAD, LOCK TABLES, BINLOG MONITOR, SUPER, SELECT, SHOW VIEW, EV
     ON *.* TO '{KEEPER[0]}'@'%';
 CREATE USER '{APP[0]}'@'%' IDENTIFIED BY '{APP[1]}';
 CREATE USER 'nobody'@'%' IDENTIFIED BY 'nothing';
+CREATE USER 'watcher'@'%' IDENTIFIED BY 'nothing';
+GRANT PROCESS ON *.* TO 'watcher'@'%';
 CREATE DATABASE shop;
 GRANT ALL ON shop.* TO '{APP[0]}'@'%';
 CREATE TABLE shop.notes (id VARCHAR(64) PRIMARY KEY, value BIGINT NOT NULL) ENGINE=InnoDB;
@@ -120,11 +124,15 @@ class Galera:
 
     def sql(self, member: Member, statement: str, *, user: tuple[str, str] = KEEPER) -> list[tuple[str | None, ...]]:
         """One statement at one member. Raises `OSError`, `MysqlError`."""
-        wire = MysqlWire("127.0.0.1", self.place(member).sql, *user, timeout_s=20)
+        wire = self.connect(member, user)
         try:
             return wire.query(statement)
         finally:
             wire.close()
+
+    def connect(self, member: Member, user: tuple[str, str] = KEEPER) -> MysqlWire:
+        """A connection to one member."""
+        return MysqlWire("127.0.0.1", self.place(member).sql, *user, timeout_s=20)
 
     def status(self, member: Member) -> dict[str, str]:
         """Its status of Galera, in lower case."""
@@ -200,6 +208,24 @@ class _Client:
     def __del__(self) -> None:
         if self._wire is not None:
             self._wire.close()
+
+
+@pytest.fixture(scope="session")
+def formed_galera() -> Iterator[Galera]:
+    """One cluster for all tests of a run: it takes 9 s."""
+    with forming_galera() as store:
+        yield store
+
+
+@pytest.fixture
+def galera(formed_galera: Galera) -> Iterator[Galera]:
+    """Three MariaDB, well; what a test stopped or broke is started again after it."""
+    formed_galera.wait_until_well()
+    yield formed_galera
+    for member in formed_galera.members:
+        member.must("repair")
+        member.must("start")
+    formed_galera.wait_until_well()
 
 
 @contextmanager
