@@ -14,7 +14,7 @@ from runners.mariadb import backup, restart
 from runners.mariadb.backup import Backup
 from runners.mariadb.client import Address, Client, Denied, ServerError, Unreachable
 from runners.mariadb.restart import Restart
-from runners.mariadb.rules import Limits, bootstraps, is_well, may_restart, may_start, paused
+from runners.mariadb.rules import Limits, bootstraps, is_well, may_back_up, may_restart, may_start, paused
 from runners.mariadb.view import Server, View, server_from
 from taskerman import Check, CommandFailed, Go, Recovered, Refuse, TaskRunner, Wait
 from taskerman.runner import ActionInterrupted
@@ -428,6 +428,28 @@ def test_a_donor_hands_on_for_as_long_as_its_cache_lasts(passed_bytes: int, outa
         assert "keeps 20 s of writes" in answer.reason
 
 
+def test_only_who_is_in_step_and_known_from_before_counts_as_a_donor() -> None:
+    view = drawn(3)
+    limits = Limits(expected=3, others_at_once=2, majority=False)
+    joining = {name: replace(server, state="Joining") for name, server in view.answers.items()}
+    answer = may_restart(view, replace(view, answers=joining), limits)
+    assert isinstance(answer, Wait)
+    assert "none is in step" in answer.reason
+    donor = {"cached_from": 1, "cache_bytes": 100, "passed_bytes": 200}
+    now = _writing(drawn(3), 0.5, 1000, **donor)
+    assert may_restart(replace(now, answers={}), now, replace(limits, outage_s=300.0)) == Go(), "no pace is known"
+
+
+def test_a_backup_waits_where_a_restart_does_and_asks_for_no_majority() -> None:
+    limits = Limits(expected=2)
+    assert may_back_up(drawn(2), drawn(2), limits) == Go()
+    for own in (None, replace(drawn(2).own or Server(Address()), desynced=True)):
+        assert isinstance(may_back_up(drawn(2), replace(drawn(2), own=own), limits), Wait)
+    assert isinstance(may_back_up(drawn(2), drawn(2, schema_changes=("ALTER TABLE a",)), limits), Wait)
+    other = {name: replace(server, desynced=True) for name, server in drawn(2).answers.items()}
+    assert isinstance(may_back_up(drawn(2), replace(drawn(2), answers=other), limits), Wait)
+
+
 def test_flow_control_is_told_of_the_time_between_both_looks_only() -> None:
     old = Server(Address("h", 1), id="m", paused_ns=10**12, at=100.0)
     assert paused(old, replace(old, at=101.0)) == 0.0
@@ -449,6 +471,8 @@ def test_more_than_half_of_all_must_be_seen_in_the_component() -> None:
         left = {name: server for name, server in view.answers.items() if name not in silent}
         answer = is_well(replace(view, answers=left, silent=silent), Limits(expected=5))
         assert isinstance(answer, Go) is well, (away, answer)
+    alone = replace(drawn(2), answers={}, silent={"h1:1": "timed out"})
+    assert isinstance(is_well(alone, Limits(expected=2)), Wait), "half is not more than half"
 
 
 @pytest.mark.parametrize(
