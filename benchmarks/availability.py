@@ -58,9 +58,10 @@ class Seen:
 
 def subjects() -> dict[str, Subject]:
     """By name. Imported here, so that one store can be looked at on a machine that lacks the others."""
+    from tests.support.stores.mariadb import forming_galera  # noqa: PLC0415
     from tests.support.stores.redis import running_redis  # noqa: PLC0415
 
-    return {"redis": Subject(running_redis)}
+    return {"mariadb": Subject(forming_galera), "redis": Subject(running_redis)}
 
 
 def main() -> int:
