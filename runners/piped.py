@@ -12,7 +12,7 @@ import signal
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Self
 
 from taskerman import Context
@@ -34,8 +34,9 @@ class Piped:
     `said`: its last lines on standard error, complete when `chunks` has ended.
     """
 
-    def __init__(self, ctx: Context, argv: Sequence[str]) -> None:
-        self._ctx, self._argv = ctx, list(argv)
+    def __init__(self, ctx: Context, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> None:
+        """`env`: added to its environment, for what others must not read in a list of arguments."""
+        self._ctx, self._argv, self._env = ctx, list(argv), dict(env or {})
         self.said: deque[str] = deque(maxlen=_LINES)
 
     def __enter__(self) -> Self:
@@ -48,7 +49,7 @@ class Piped:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env={**ours, "LC_ALL": "C"},
+                env={**ours, "LC_ALL": "C", **self._env},
                 process_group=0,
             )
         except OSError as error:
