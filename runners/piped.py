@@ -66,7 +66,8 @@ class Piped:
     def chunks(self) -> Iterator[bytes]:
         """Its output. After the last chunk raises `Failed` unless it ended with 0."""
         assert self._process.stdout is not None
-        while chunk := self._process.stdout.read(_CHUNK):
+        pipe = self._process.stdout.fileno()
+        while chunk := os.read(pipe, _CHUNK):  # what there is; a buffer would wait until it is full
             yield chunk
         code = self._process.wait()
         self._listener.join(_GRACE_S)
