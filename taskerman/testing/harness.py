@@ -39,6 +39,7 @@ from taskerman.runner import (
     check_from_json,
     check_to_json,
 )
+from taskerman.runner.context import ANSWER_BYTES
 from taskerman.testing.dying import Mortal
 from taskerman.testing.passing_time import PassingTime
 from taskerman.testing.playing import MACHINE_DOWN, Played, Player
@@ -66,10 +67,10 @@ _NONE = object()
 class RunnerHarness(Generic[R]):
     """One attempt of one runner, without a process, a queue or a cluster.
 
-    `commands`: what the runner ran, in order. `logged`: what it logged. `saved`: what it saved.
-    `boot_id`: which boot it is; a test that reboots the machine assigns another. `interrupted`: the action was asked to
-    stop. `acted_in_boot`: where the action last began. `plan`: is asked before each command, and may answer, or raise,
-    in its place. `to_come`: a command whose effect is still to come.
+    `commands`: what the runner ran, in order; `users`: as whom each (None: as the runner). `logged`: what it logged.
+    `saved`: what it saved. `boot_id`: which boot it is; a test that reboots the machine assigns another. `interrupted`:
+    the action was asked to stop. `acted_in_boot`: where the action last began. `plan`: is asked before each command,
+    and may answer, or raise, in its place. `to_come`: a command whose effect is still to come.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class RunnerHarness(Generic[R]):
         accepted, and when a schedule's was due, RFC 3339."""
         self.boot_id = boot_id
         self.commands: list[tuple[str, ...]] = []
+        self.users: list[str | None] = []
         self.logged: list[Logged] = []
         self.saved: dict[str, JsonValue] = dict(saved or {})
         self._runner = runner
@@ -285,8 +287,19 @@ class _FakeContext(Context):
         check: bool = True,
         env: Mapping[str, str] | None = None,
         cwd: str | PathLike[str] | None = None,
+        user: str | None = None,
+        pass_fds: Sequence[int] = (),
     ) -> CommandResult:
-        words = tuple(str(word) for word in argv)
+        self._harness.users.append(user)
+        return self._answer(tuple(str(word) for word in argv), check, timeout)
+
+    def ask(
+        self, argv: Sequence[str], *, timeout: timedelta | None = None, most_bytes: int = ANSWER_BYTES
+    ) -> CommandResult:
+        self._harness.users.append(None)
+        return self._answer(tuple(str(word) for word in argv), False, timeout)
+
+    def _answer(self, words: tuple[str, ...], check: bool, timeout: timedelta | None) -> CommandResult:
         self._point(f"before the command {shown(words)}")
         if self._mortal is not None and self._harness.may_come_late(words):
             self._harness.to_come = words
@@ -294,7 +307,7 @@ class _FakeContext(Context):
             self._harness.to_come = None
         result = None if self._harness.plan is None else self._harness.plan(self, words, check, timeout)
         if result is None:
-            result = self._harness._run(argv, check)
+            result = self._harness._run(words, check)
         self._point(f"after the command {shown(words)}")
         return result
 
