@@ -21,8 +21,17 @@ from taskerman.testing import RunnerHarness
 ROOT = Path(__file__).parents[2]
 ACTIONS = InstalledRunners().names()
 
-NOT_SCHEDULED: dict[str, str] = {}
-"""Actions that nobody would do again and again, and why."""
+NOT_SCHEDULED = {
+    "fault_task:add_latency": "`packet_loss` is the example of harm to the network",
+    "fault_task:kill_process": "`pause_process` is the example of harm to a process",
+}
+"""Actions that nobody would do again and again, or that differ from another one by a word; and why."""
+
+LEAST_CONFIGURED: dict[str, dict[str, Any]] = {
+    "cassandra_task": {"address": "10.0.0.7"},
+    "kafka_task": {"node_id": 1, "bootstrap": ["10.0.0.8:9092", "10.0.0.9:9092"]},
+}
+"""Of runners whose page shows no configuration, the least that one needs."""
 
 
 @cache
@@ -43,13 +52,13 @@ def args_of(action: str) -> dict[str, Any]:
 
 
 def settings_of(action: str) -> dict[str, Any]:
-    """As the introduction writes them."""
+    """As the introduction writes them, else the least."""
     runner = action.partition(":")[0]
     for text in re.findall(r"```toml\n(.*?)```", shown(action).action.introduction, re.DOTALL):
         found = tomllib.loads(text).get("runners", {})
         if runner in found:
             return dict(found[runner])
-    return {}
+    return LEAST_CONFIGURED.get(runner, {})
 
 
 def test_there_are_runners() -> None:
