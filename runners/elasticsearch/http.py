@@ -29,7 +29,7 @@ class Refused(Exception):
     """The server answered with an error. `status`: of HTTP. `kind`: its own name for it."""
 
     def __init__(self, url: str, path: str, status: int, kind: str, reason: str) -> None:
-        hint = {401: " Check username, password or api_key.", 403: " Check the user's rights."}.get(status, "")
+        hint = {401: "; check username, password or api_key", 403: "; check the user's rights"}.get(status, "")
         super().__init__(f"{url} answers {status} to {path.partition('?')[0]}: {kind} {reason[:300]}".strip() + hint)
         self.status = status
         self.kind = kind

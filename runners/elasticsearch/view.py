@@ -106,6 +106,8 @@ def look_at(client: Client, *, me: str) -> View:
     """As `client`'s server sees it. Raises `Unreachable`, `Refused`, `NotUnderstood`."""
     _check_version(client)
     health = client.get("/_cluster/health")
+    if isinstance(health, dict) and health.get("timed_out"):
+        raise Unreachable(client.url, "its master did not tell the cluster's health in time")
     nodes = _fields(client.get("/_nodes/jvm"), "nodes")
     state = client.get("/_cluster/state/master_node,metadata?filter_path=master_node,metadata.cluster_coordination")
     settings = client.get("/_cluster/settings?flat_settings=true")
@@ -151,8 +153,6 @@ def _listed(said: Any) -> list[Any]:
 
 
 def _health(said: Mapping[str, Any]) -> Health:
-    if said.get("timed_out"):
-        raise ValueError("its health timed out")
     return Health(
         status=said["status"],
         nodes=int(said["number_of_nodes"]),

@@ -28,6 +28,7 @@ from taskerman.cli import (
     scopes,
     stops,
     tasks,
+    uploading,
     validating,
 )
 
@@ -60,6 +61,7 @@ VERBS: dict[str, Callable[..., Any] | typer.Typer] = {
     "validate": validating.validate,
     "plan": planning.plan,
     "diff": planning.diff,
+    "upload": uploading.upload,
     "actions": actions.actions,
     "new-runner": new_runner.new_runner,
     "router": daemons.router,

@@ -173,6 +173,10 @@ class ActionTraits(Noun):
     settle_s: int | None = Field(default=None, ge=0, le=86400)
     scope: ScopeName | None = None
 
+    def own_scope(self, task: TaskDocument) -> ScopeName | None:
+        """The named scope of `task`, filled in, if it is the runner's own: where nobody declared it, a router does."""
+        return self.scope if task.taskerman_params.lease_args.scope == self.scope else None
+
     def fill(self, task: TaskDocument) -> dict[str, dict[str, JsonValue]]:
         """What of this stands where `task` is silent: groups of `taskerman_params`, without empty ones."""
         params = task.taskerman_params

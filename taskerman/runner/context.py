@@ -145,21 +145,32 @@ class Context:
         check: bool = True,
         env: Mapping[str, str] | None = None,
         cwd: str | PathLike[str] | None = None,
+        user: str | None = None,
+        pass_fds: Sequence[int] = (),
     ) -> CommandResult:
         """Start `argv` (never through a shell), stream what it prints into the log, and wait for it.
 
         `timeout`: then it and its process group are ended (SIGTERM, 5 s later SIGKILL); None: the hook's own timeout
         binds it. `check`: raise for another exit than 0. `env`: added to the environment. `cwd`: where it stands.
+        `user`: as whom it runs, with that user's groups; then nothing of our environment is passed on, also when it is
+        our own user. `pass_fds`: descriptors that it gets under the same numbers.
         Its standard input is empty. What it leaves in the background is not waited for.
         Raises `CommandFailed`; with `check` off only when it cannot be started or took too long.
         """
         from taskerman.runner.command import stream  # noqa: PLC0415  (not every hook runs one)
 
         words = [str(word) for word in argv]
-        self.log("command", argv=words)
+        self.log("command", argv=words, **({} if user is None else {"user": user}))
         began = time.monotonic()
         code, raw, why = stream(
-            words, timeout=timeout, env=env, cwd=cwd, write=self._write, tail_bytes=COMMAND_TAIL_BYTES
+            words,
+            timeout=timeout,
+            env=env,
+            cwd=cwd,
+            write=self._write,
+            tail_bytes=COMMAND_TAIL_BYTES,
+            user=user,
+            pass_fds=pass_fds,
         )
         output = text_tail(raw, COMMAND_TAIL_BYTES)
         self.log("command ended", exit=code if code is not None else why, seconds=round(time.monotonic() - began, 3))

@@ -66,10 +66,10 @@ _NONE = object()
 class RunnerHarness(Generic[R]):
     """One attempt of one runner, without a process, a queue or a cluster.
 
-    `commands`: what the runner ran, in order. `logged`: what it logged. `saved`: what it saved.
-    `boot_id`: which boot it is; a test that reboots the machine assigns another. `interrupted`: the action was asked to
-    stop. `acted_in_boot`: where the action last began. `plan`: is asked before each command, and may answer, or raise,
-    in its place.
+    `commands`: what the runner ran, in order; `users`: as whom each (None: as the runner). `logged`: what it logged.
+    `saved`: what it saved. `boot_id`: which boot it is; a test that reboots the machine assigns another. `interrupted`:
+    the action was asked to stop. `acted_in_boot`: where the action last began. `plan`: is asked before each command,
+    and may answer, or raise, in its place.
     """
 
     def __init__(
@@ -92,6 +92,7 @@ class RunnerHarness(Generic[R]):
         other groups of its `taskerman_params`. `accepted_at`: when the task was accepted, RFC 3339."""
         self.boot_id = boot_id
         self.commands: list[tuple[str, ...]] = []
+        self.users: list[str | None] = []
         self.logged: list[Logged] = []
         self.saved: dict[str, JsonValue] = dict(saved or {})
         self._runner = runner
@@ -273,12 +274,16 @@ class _FakeContext(Context):
         check: bool = True,
         env: Mapping[str, str] | None = None,
         cwd: str | PathLike[str] | None = None,
+        user: str | None = None,
+        pass_fds: Sequence[int] = (),
     ) -> CommandResult:
+        self._harness.users.append(user)
         return self._answer(tuple(str(word) for word in argv), check, timeout)
 
     def ask(
         self, argv: Sequence[str], *, timeout: timedelta | None = None, most_bytes: int = ANSWER_BYTES
     ) -> CommandResult:
+        self._harness.users.append(None)
         return self._answer(tuple(str(word) for word in argv), False, timeout)
 
     def _answer(self, words: tuple[str, ...], check: bool, timeout: timedelta | None) -> CommandResult:
