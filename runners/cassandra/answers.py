@@ -252,7 +252,7 @@ def parse_compactions(text: str) -> Compactions:
             ended = True
         elif line and not re.fullmatch(r"- \S+\.\S+: \d+", line):
             raise NotUnderstood("compactionstats", line)
-    if table != ended:
+    if table != ended or not (table or text.endswith("\n\n")):
         raise NotUnderstood("compactionstats", "it ends too early")
     return Compactions(int(pending[1]), tuple(active))
 
@@ -300,7 +300,10 @@ def parse_snapshots(text: str) -> frozenset[str]:
         raise NotUnderstood("listsnapshots", text[:80])
     if not lines[-1].startswith("Total TrueDiskSpaceUsed:"):
         raise NotUnderstood("listsnapshots", "it ends too early")
-    return frozenset(line.split()[0] for line in lines[2:-1])
+    rows = [re.fullmatch(rf"(\S+) +\S+ +\S+ +(?:{_SIZE}) +(?:{_SIZE})(?: .*)?", line) for line in lines[2:-1]]
+    if not all(rows):
+        raise NotUnderstood("listsnapshots", lines[rows.index(None) + 2])
+    return frozenset(row[1] for row in rows if row is not None)
 
 
 def _size(text: str) -> float | None:

@@ -12,6 +12,7 @@ from runners.cassandra.answers import (
     Compactions,
     Info,
     Net,
+    NotUnderstood,
     Row,
     parse_cluster,
     parse_compactions,
@@ -104,6 +105,9 @@ class Nodetool:
             if any(word in answer.output for word in _DENIED):
                 raise MayNotAsk(f"{where} refuses to be asked: {said}; correct nodetool's user and password")
             raise CannotAsk(f"{where} cannot be asked for {words[0]}: {said}")
+        if not answer.output.endswith("\n"):
+            broken = f"it ends within a line: {answer.output[-60:]}"
+            raise NotUnderstood(words[0], broken if answer.output else "nothing")
         return parse(answer.output)
 
 

@@ -67,6 +67,8 @@ class Restart(Operation):
     def execute_action(self) -> None:
         """Look once more, note which start this is, close, drain, restart. A node that an earlier process drained is
         down already, so that nothing is asked before its restart. Raises `NotReady`, `CommandFailed`."""
+        if self.ctx.saved.get("stage") == "closing":
+            self._open_again()  # an earlier process closed it, and nobody knows what the cluster is like by now
         if self.ctx.saved.get("stage") != "draining":
             serving: list[bool] = []
 
@@ -115,6 +117,8 @@ class Restart(Operation):
                 self._open_again()
             case "draining":
                 self._ask_for_restart()
+            case "asked" if self._is_drained():
+                self._ask_for_restart()  # it may not have been heard; to be restarted twice does a drained node no harm
             case _:
                 self.ctx.log("nothing to take back")
 
@@ -129,6 +133,12 @@ class Restart(Operation):
             min_free_percent=self.args.min_free_percent,
             max_hints_bytes=self.args.max_hints_bytes,
         )
+
+    def _is_drained(self) -> bool:
+        try:
+            return self.tool().net().mode in rules.OUT_OF_SERVICE
+        except (CannotAsk, MayNotAsk, NotUnderstood):
+            return False
 
     def _note_start(self, tool: Nodetool) -> None:
         """The generation of the start that is about to end. Gossip that is off says 0; peers still know it then."""

@@ -178,6 +178,8 @@ def _cluster(view: View, allowed: Collection[str], at_most: int) -> Iterator[Che
     for peer, seen in view.peers.items():
         if set(seen.rows) != set(view.rows):
             yield Wait(f"{peer} sees other nodes than this one does", of="cluster")
+        if seen.cluster.copies != view.cluster.copies:
+            yield Wait(f"{peer} knows other keyspaces than this one, or other replication", of="cluster")
     for who, rows in (("", view.rows), *((peer, seen.rows) for peer, seen in view.peers.items())):
         for name, one in rows.items():
             if one.state != "N":
@@ -216,10 +218,12 @@ def _at_work(view: View) -> Iterator[Check]:
 
 
 def _schema(view: View, allowed: Collection[str]) -> Iterator[Check]:
-    versions = [version for version in view.cluster.schemas if version != "UNREACHABLE"]
-    unreachable = [name for name in view.cluster.schemas.get("UNREACHABLE", ()) if name not in allowed]
+    """Everybody who was asked sees one version of it. `allowed`: whose is not known, because they are down."""
+    seen = [view.cluster.schemas, *(peer.cluster.schemas for peer in view.peers.values())]
+    versions = {version for schemas in seen for version in schemas if version != "UNREACHABLE"}
+    unreachable = {name for schemas in seen for name in schemas.get("UNREACHABLE", ())} - set(allowed)
     if unreachable:
-        yield Wait(f"the schema of {_listed(unreachable)} is not known", of="cluster")
+        yield Wait(f"the schema of {_listed(sorted(unreachable))} is not known", of="cluster")
     if len(versions) != 1:
         yield Wait(f"the nodes have {len(versions)} versions of the schema", of="cluster")
 

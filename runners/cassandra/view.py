@@ -33,10 +33,10 @@ class Own:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """What another server says: how it sees each node, and what it heard of this one. `schemas`: how many versions it
-    sees among those that can be asked."""
+    """What another server says: how it sees each node and the cluster, and what it heard of this one."""
 
     rows: Mapping[str, Row]
+    cluster: Cluster
     gossip: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -93,7 +93,7 @@ def look(ctx: Context, config: Config, *, rings: bool = False) -> View:
     for name in config.peers:
         asked = Nodetool(ctx, config, name)
         try:
-            peers[name] = Peer(asked.status(), asked.gossip().get(config.address, {}))
+            peers[name] = Peer(asked.status(), asked.cluster(), asked.gossip().get(config.address, {}))
         except CannotAsk as error:
             silent_peers[name] = str(error)
             continue

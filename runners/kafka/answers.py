@@ -179,10 +179,16 @@ def parse_reassignments(text: str) -> list[str]:
     return [one[1] for one in moving if one is not None]
 
 
+_QUORUM = frozenset(
+    ("ClusterId", "LeaderId", "LeaderEpoch", "HighWatermark", "MaxFollowerLag", "MaxFollowerLagTimeMs", "CurrentVoters",
+     "CurrentObservers")
+)  # fmt: skip
+
+
 def parse_quorum(status: str, replication: str) -> Quorum:
     """`kafka-metadata-quorum describe --status` and `--replication`, which must agree on who leads and who votes."""
     fields = dict(re.findall(r"^([A-Z]\w+): +(.*?) *$", "\n".join(_lines(status)), re.MULTILINE))
-    if len(fields) != len(_lines(status)):
+    if len(fields) != len(_lines(status)) or set(fields) != _QUORUM:
         raise NotUnderstood("kafka-metadata-quorum", status[:80])
     try:
         leader = int(fields["LeaderId"])

@@ -110,6 +110,8 @@ class Tools:
         text = self._ask(self._words(tool, words))
         if not text.strip():
             raise NotUnderstood(f"kafka-{tool}", "nothing")
+        if not text.endswith("\n"):
+            raise NotUnderstood(f"kafka-{tool}", f"it ends within a line: {text[-60:]}")
         return parse(text)
 
     def _ask(self, words: list[str]) -> str:

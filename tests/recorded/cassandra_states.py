@@ -54,7 +54,9 @@ def recorded(operation: str, cluster: RecordedCassandra, **kept: Any) -> Killing
         return words == RESTART_COMMAND or any(word in CHANGING for word in words[1:4:2])
 
     settings = {**SETTINGS, **kept.pop("settings", {})}
-    return Killing(RUNNERS[operation], answer, changes, settings=settings, **kept)
+    harness = Killing(RUNNERS[operation], answer, changes, settings=settings, **kept)
+    harness.world = cluster
+    return harness
 
 
 def decide(line: Line[RecordedCassandra]) -> Check:
@@ -148,6 +150,29 @@ def silent(*hosts: str) -> Callable[[RecordedCassandra], None]:
 
 def out_of_service(cluster: RecordedCassandra) -> None:
     cluster.me.native = False
+
+
+def silent_as_peer(cluster: RecordedCassandra) -> None:
+    """A peer that is down does not answer, and the other does."""
+    cluster.silent.add("10.0.0.2")
+
+
+def without_me(status: str) -> str:
+    return "".join(line for line in status.splitlines(keepends=True) if f" {ME} " not in line)
+
+
+def not_joined(info: str) -> str:
+    kept = [line for line in info.splitlines() if not line.startswith("Token")]
+    return "\n".join([*kept, f"{'Token':<23}: (node is not joined to the cluster)"]) + "\n"
+
+
+def sees_schemas(cluster: RecordedCassandra) -> None:
+    """A peer knows the schemas of all, however it sees them."""
+    cluster.says[("10.0.0.2", "describecluster")] = cluster.describecluster(cluster.nodes["10.0.0.3"])
+
+
+def schema_unknown(cluster: str) -> str:
+    return cluster.replace(", 10.0.0.5, ", ", ").replace("\nStats", "\n\t\tUNREACHABLE: [10.0.0.5]\n\nStats")
 
 
 def drained(cluster: RecordedCassandra) -> None:
@@ -263,6 +288,12 @@ def _about_restart() -> list[Line[RecordedCassandra]]:
              settings={"address": "10.9.9.9"}),
         line("a peer sees fewer nodes", says("status", lambda t: "\n".join(
             row for row in t.split("\n") if "10.0.0.6 " not in row), "10.0.0.2"), Wait, "sees other nodes"),
+        line("a peer knows a keyspace more", says("describecluster", lambda t: t + "\tnew -> Replication class: "
+             "SimpleStrategy {replication_factor=1}\n", "10.0.0.3"), Wait, "10.0.0.3 knows other keyspaces"),
+        line("`describecluster` lost its last keyspace", says("describecluster", lambda t: t[:t.index("\tshop")]), Wait,
+             "knows other keyspaces"),
+        line("a peer sees two versions of the schema", says("describecluster", lambda t: t.replace(
+             "Stats", f"\t\t{OTHER_SCHEMA}: [10.0.0.6]\n\nStats"), "10.0.0.2"), Wait, "2 versions"),
         line("nodes are left out of `status`", says("status", lambda t: "\n".join(
             row for row in t.split("\n") if "10.0.0.6 " not in row)), Wait, "differ in which nodes there are"),
         line("the cluster runs 5.0", lambda c: setattr(c, "version", "5.0.2"), Refuse, "5.0.2 is not known"),
@@ -272,6 +303,11 @@ def _about_restart() -> list[Line[RecordedCassandra]]:
         line("two at once in rack1, where this node is", as_is, Go, **rack),
         line("two at once in another rack", as_is, Skip, "is in rack rack1", args={"rack": "rack2"}, cap=2),
         line("two at once, the other of this rack is down", down("10.0.0.4"), Go, **rack),
+        line("two at once, and two others of this rack are down",
+             all_of(be("10.0.0.2", rack="rack1"), down("10.0.0.2", "10.0.0.4"), silent_as_peer), Wait,
+             "2 nodes are down, 1 may be", **rack),
+        line("the schema of a node is not known, and it is up", says("describecluster", schema_unknown), Wait,
+             "the schema of 10.0.0.5 is not known"),
         line("two at once, one of another rack is down", down("10.0.0.5"), Wait, "down: 10.0.0.5", **rack),
         line("two at once, and two of this rack keep the same range",
              be("10.0.0.2", rack="rack1"), Refuse, "no quorum", **rack),
@@ -288,7 +324,38 @@ def _about_the_end_of_a_restart() -> list[Line[RecordedCassandra]]:
         line("it does not answer", down(ME), Wait, "Connection refused"),
         line("it starts", be(ME, mode="STARTING", gossip=False, native=False), Wait, "STARTING"),
         line("it serves no clients yet", out_of_service, Wait, "native transport is off"),
-        line("a peer still sees it down", be("10.0.0.2", sees={ME: "DN"}), Wait, "10.0.0.2 sees it DN"),
+        line("its gossip is off", be(ME, gossip=False, sees={ME: "UN"}), Wait, "gossip is off"),
+        line("it has not joined", says("info", not_joined), Wait, "has not joined"),
+        line("it sees itself down", be(ME, sees={ME: "DN"}), Wait, "see itself up and normal (DN)"),
+        line("it sees itself leave", be(ME, sees={ME: "UL"}), Wait, "see itself up and normal (UL)"),
+        line("it does not see itself", says("status", without_me), Wait, "see itself up and normal (not at all)"),
+        line(
+            "the schema of a node is not known, and it is up",
+            says("describecluster", schema_unknown),
+            Wait,
+            "the schema of 10.0.0.5 is not known",
+        ),
+        line("a peer sees it leave", be("10.0.0.2", sees={ME: "UL"}), Wait, "10.0.0.2 sees it UL"),
+        line("a peer does not see it", says("status", without_me, "10.0.0.2"), Wait, "10.0.0.2 sees it not at all"),
+        line(
+            "a peer knows it to shut down",
+            says("gossipinfo", lambda text: text.replace("NORMAL,", "shutdown,"), "10.0.0.2"),
+            Wait,
+            "10.0.0.2 knows it as shutdown",
+        ),
+        line(
+            "a peer does not know it to serve clients",
+            says("gossipinfo", lambda text: text.replace("RPC_READY:57:true", "RPC_READY:57:false"), "10.0.0.2"),
+            Wait,
+            "10.0.0.2 does not know it to serve clients",
+        ),
+        line(
+            "a peer still sees it down",
+            all_of(be("10.0.0.2", sees={ME: "DN"}), sees_schemas),
+            Wait,
+            "10.0.0.2 sees it DN",
+        ),
+        line("a peer sees it down, and does not know its schema", be("10.0.0.2", sees={ME: "DN"}), Wait, "10.0.0.1"),
         line("a peer has heard only of the start before", be("10.0.0.3", heard={ME: 17}), Wait, "has not heard"),
         line("its schema differs", be(ME, schema=OTHER_SCHEMA), Wait, "2 versions"),
         line("it still streams", be(ME, streams=STREAM), Wait, "still streams"),
@@ -322,6 +389,8 @@ def _about_repair() -> list[Line[RecordedCassandra]]:
         line("the keyspace has one copy", keyspace("shop", alone), Refuse, "one copy", args={"keyspaces": ["shop"]}),
         line("no keyspace has more than one copy", keyspace("shop", alone), Skip, "no range"),
         line("there is no such keyspace", as_is, Refuse, "no keyspace hop", args={"keyspaces": ["hop"]}),
+        line("the configured address is nobody's", as_is, Refuse, "is called 10.9.9.9",
+             settings={"address": "10.9.9.9"}),
         line("other tokens", says("describecluster", lambda t: t.replace("Murmur3", "Random")), Refuse, "tokens"),
         line("a range is missing in `describering`",
              says("describering", lambda t: t.replace(t.splitlines()[4] + "\n", "")), Refuse, "do not close to a ring"),
@@ -371,7 +440,7 @@ def _about_the_others() -> list[Line[RecordedCassandra]]:
         Line(check, "it builds a view", be(ME, active=("View build",)), Refuse, "still builds", phase="execute_action"),
         Line(check, "it has fewer tokens than it must", as_is, Refuse, "2 tokens, not 16", args={"tokens": 16},
              phase="execute_action"),
-        Line(check, "a peer does not see it", be("10.0.0.2", sees={ME: "DN"}), Refuse, "sees it DN",
+        Line(check, "a peer does not see it", be("10.0.0.2", sees={ME: "DN"}), Refuse, "10.0.0.1",
              phase="execute_action"),
         Line(check, "its schema differs", be(ME, schema=OTHER_SCHEMA), Refuse, "2 versions", phase="execute_action"),
         Line(check, "its server does not answer", down(ME), Refuse, "Connection refused", phase="execute_action"),

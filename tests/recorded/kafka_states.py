@@ -55,7 +55,9 @@ def recorded(operation: str, cluster: RecordedKafka, **kept: Any) -> Killing[Any
         return words == RESTART_COMMAND or "--alter" in words or "--election-type" in words
 
     settings = {**SETTINGS, **kept.pop("settings", {})}
-    return Killing(RUNNERS[operation], answer, changes, settings=settings, **kept)
+    harness = Killing(RUNNERS[operation], answer, changes, settings=settings, **kept)
+    harness.world = cluster
+    return harness
 
 
 def decide(line: Line[RecordedKafka], *, now: datetime = ACCEPTED + timedelta(minutes=5)) -> Check:
@@ -254,6 +256,8 @@ def _about_restart() -> list[Line[RecordedKafka]]:
              "only 1 of 3 would be in step"),
         line("a controller does not fetch, of which one is this node", all_of(combined, be(lag={3: (0, 90_000)})), Wait,
              "only 1 of 3 would be in step"),
+        line("a controller never fetched, of which one is this node", all_of(combined, be(lag={3: (0, NOW + 1)})), Wait,
+             "only 1 of 3 would be in step"),
         line("there is one controller, and it is this node", all_of(combined, be(voters=[ME], controller=ME)), Refuse,
              "none may be missing"),
         line("there are two controllers, one of them this node", all_of(combined, be(voters=[ME, 2])), Refuse,
@@ -321,6 +325,7 @@ def _about_the_end_of_a_restart() -> list[Line[RecordedKafka]]:
         line("another broker is not in step", part(0, isr=[1, 2]), Wait, "under-replicated: orders-0"),
         line("a partition has no leader", part(0, leader=None), Wait, "without a leader"),
         line("it is behind as a controller", all_of(combined, be(lag={ME: (9000, 200)})), Wait, "as a controller"),
+        line("it should vote, and does not", as_is, Wait, "does not vote", settings={"role": "combined"}),
         line("nobody answers", be(away=True), Wait, "Timed out"),
         *(line(state, says(tool, text), Wait, "not understood") for state, tool, text in _UNREADABLE),
     ]

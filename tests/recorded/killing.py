@@ -23,7 +23,8 @@ class Killing(RunnerHarness[R]):
     """Commands are answered by `answer`; `changes` says which of them change something.
 
     `kill_at`: the number of the changing command, from 1, at which the process dies, and whether before or after it.
-    `seen`: how many changing commands there were. A dead one runs nothing any more until `revive`.
+    `seen`: how many changing commands there were. `world`: what is recorded. A dead one runs
+    nothing any more until `revive`.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Killing(RunnerHarness[R]):
         self.kill_at: tuple[int, str] | None = None
         self.seen = 0
         self.dead = False
+        self.world: Any = None
 
     def revive(self) -> None:
         """Another process takes over; nobody kills that one."""

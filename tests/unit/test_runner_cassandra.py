@@ -11,7 +11,18 @@ from typing import Any
 import pytest
 
 from runners.cassandra import restart as restart_module
-from runners.cassandra.answers import NotUnderstood, Row, parse_status
+from runners.cassandra.answers import (
+    NotUnderstood,
+    Row,
+    parse_cluster,
+    parse_compactions,
+    parse_gossip,
+    parse_info,
+    parse_net,
+    parse_sessions,
+    parse_snapshots,
+    parse_status,
+)
 from runners.cassandra.cleanup import NotClean
 from runners.cassandra.config import Config
 from runners.cassandra.repair import RepairFailed
@@ -21,10 +32,13 @@ from runners.cassandra.rules import unavailable
 from runners.cassandra.view import Disk, Unreadable, look
 from runners.cassandra.view import _disk as disk_of
 from taskerman import ActionInterrupted, Check, CommandFailed, Go, Recovered, Refuse, Wait
+from taskerman.testing import Death, Failure, deaths, failures
 from tests.recorded.cassandra import ME, RecordedCassandra
 from tests.recorded.cassandra_states import LINES, RESTART_COMMAND, decide, recorded
 from tests.recorded.killing import Killed, Killing
 from tests.recorded.table import Line
+
+BEGAN = RecordedCassandra().me.generation
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +51,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     monkeypatch.setattr("time.sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
     monkeypatch.setattr("runners.cassandra.view._disk", lambda _: Disk(10**11, 60.0))
     return now
+
+
+def world(found: Death | Failure) -> RecordedCassandra:
+    """What is recorded for that one."""
+    assert isinstance(found.harness, Killing)
+    recorded_for_it = found.harness.world
+    assert isinstance(recorded_for_it, RecordedCassandra)
+    return recorded_for_it
 
 
 @pytest.fixture
@@ -64,6 +86,101 @@ def test_in_each_state_it_says_what_a_careful_operator_would(line: Line[Recorded
     answer = decide(line)
     assert isinstance(answer, line.decision), answer
     assert line.because in getattr(answer, "reason", "")
+
+
+def busy() -> dict[str, tuple[Any, str]]:
+    """Each kind of answer of a node at which everything happens at once, and who reads it."""
+    cluster = RecordedCassandra()
+    me = cluster.me
+    me.streams, me.active, me.pending = ("Repair", "Bootstrap"), ("Validation", "Secondary index build"), 3
+    me.sessions, me.snapshots = {"a": ME, "b": "10.0.0.2"}, {"one", "two"}
+    cluster.drop("10.0.0.5")
+    return {
+        "status": (parse_status, cluster.status(me)),
+        "describecluster": (parse_cluster, cluster.describecluster(me)),
+        "info": (parse_info, cluster.info(me)),
+        "netstats": (parse_net, cluster.netstats(me)),
+        "compactionstats": (parse_compactions, cluster.compactionstats(me)),
+        "gossipinfo": (parse_gossip, cluster.gossipinfo(me)),
+        "repair_admin": (parse_sessions, cluster.sessions(me)),
+        "listsnapshots": (parse_snapshots, cluster.listsnapshots(me)),
+        "describering": (parse_ring, cluster.describering("shop")),
+    }
+
+
+@pytest.mark.parametrize("command", busy())
+@pytest.mark.parametrize("junk", ["WARN  03:00:00 JMX is slow", "\x1b[31m-- StackTrace --", "???"])
+def test_a_line_that_is_not_known_is_not_passed_over_wherever_it_stands(command: str, junk: str) -> None:
+    """But in the statistics of messages, of which only the end is looked at."""
+    parse, text = busy()[command]
+    assert parse(text)
+    lines = text.splitlines(keepends=True)
+    last = lines.index("Read Repair Statistics:\n") if command == "netstats" else len(lines) - 1
+    for place in range(last + 1):
+        with pytest.raises(NotUnderstood) as raised:
+            parse("".join([*lines[:place], junk + "\n", *lines[place:]]))
+        assert f"nodetool {command}" in str(raised.value)
+        assert "\x1b" not in str(raised.value)
+
+
+@pytest.mark.parametrize("command", busy())
+def test_an_answer_that_breaks_off_after_a_line_is_no_answer(command: str) -> None:
+    """But after those after which it might have been whole: for these, peers are compared with each other."""
+    parse, text = busy()[command]
+    might = {"describecluster": "Keyspaces:\n", "info": "Token ", "gossipinfo": "/10.0.0.1\n", "repair_admin": "id "}
+    lines = text.splitlines(keepends=True)
+    while not lines[-1].strip() and command != "status":
+        lines.pop()
+    for place in range(len(lines)):
+        begun = "".join(lines[:place])
+        if command == "compactionstats" and begun.endswith("\n\n"):
+            continue  # nothing runs
+        if command not in might or might[command] not in begun:
+            with pytest.raises(NotUnderstood):
+                parse(begun)
+
+
+@pytest.mark.parametrize(
+    ("command", "old", "new"),
+    [
+        ("status", "10.0.0.2 ", "10.0.0.3 "),
+        ("status", "Datacenter: dc1\n", ""),
+        ("status", "UN  10.0.0.2", "UNKNOWN  10.0.0.2"),
+        ("describecluster", "{dc1=3}", "{dc1=3/1}"),
+        ("describecluster", "SimpleStrategy", "SimplerStrategy"),
+        ("describecluster", "#Nodes: 6", "#Nodes: six"),
+        ("info", "Gossip active          : true", "Gossip active          : on"),
+        ("info", "Generation No          : ", "Generation No          : x"),
+        ("info", "ID                     : ", "ID                     : x"),
+        ("netstats", "Mode: NORMAL", "Mode: normal"),
+        ("netstats", "Gossip messages", "Gossip"),
+        ("compactionstats", "pending tasks: 3", "pending tasks: -"),
+        ("compactionstats", "Active compaction remaining time :   0h02m05s\n", ""),
+        ("gossipinfo", "  generation:1790000000\n", ""),
+        ("gossipinfo", "/10.0.0.1\n", ""),
+        ("repair_admin", " | REPAIRING", ""),
+        ("listsnapshots", "Total TrueDiskSpaceUsed: 0 bytes", "Total: 0"),
+        ("listsnapshots", "Snapshot name", "Name"),
+        ("describering", "Schema Version:", "Schema:"),
+        ("describering", "endpoints:[10.0.0.1, ", "endpoints:["),
+        ("describering", "rack:rack1)", "rack1)"),
+    ],
+)
+def test_an_answer_that_is_a_little_otherwise_is_no_answer(command: str, old: str, new: str) -> None:
+    parse, text = busy()[command]
+    assert old in text
+    with pytest.raises(NotUnderstood):
+        parse(text.replace(old, new, 1))
+
+
+def test_an_answer_that_breaks_off_within_a_line_is_no_answer(cluster: RecordedCassandra) -> None:
+    """A token, an address or a number that lost its end is another one."""
+    for command in ("status", "info", "describecluster", "netstats", "compactionstats", "repair_admin"):
+        cluster.says[(ME, command)] = lambda text: text.rstrip("\n")[:-1]
+        answer = recorded("restart", cluster).pre_check()
+        assert isinstance(answer, Refuse)
+        assert f"nodetool {command} says is not understood (it ends within a line" in answer.reason
+        del cluster.says[(ME, command)]
 
 
 def test_no_answer_that_lost_its_end_is_read_as_whole(cluster: RecordedCassandra) -> None:
@@ -278,6 +395,42 @@ def test_wherever_a_restart_is_killed_it_says_truthfully_what_happened(
         return
     assert settled(harness) == Go()
     assert cluster.me.generation == began + 86_400, "restarted once"
+
+
+def short() -> Killing[Any]:
+    """A restart of which one knows soon."""
+    return recorded("restart", RecordedCassandra(), params={"timeout_args": {"settle_s": 60}})
+
+
+@pytest.mark.parametrize("noticed", [False, True])
+def test_at_whatever_point_its_process_dies_a_restart_ends_truthfully(noticed: bool) -> None:
+    """`noticed`: the keeper lives, and calls abort; else a new agent finds nothing but what was saved."""
+    ends: set[str] = set()
+    for death in deaths(short):
+        cluster = world(death)
+        played = death.resume(noticed=noticed)
+        restarted = (cluster.me.generation - BEGAN) // 86_400
+        in_service = (cluster.me.native, cluster.me.gossip, cluster.me.mode) == (True, True, "NORMAL")
+        ends.add(played.outcome)
+        assert restarted <= 1, death
+        assert in_service or played.outcome == "unsafe", (death, played)
+        assert restarted or played.outcome != "succeeded", (death, played)
+        assert (played.recovered == "done") <= bool(restarted), (death, played)
+        if played.outcome == "unsafe":
+            assert death.harness.saved["stage"] == "asked", (death, played)
+            assert restarted == 0, "it may have been asked for, and a person is asked"
+    assert ends == ({"failed"} if noticed else {"succeeded", "unsafe"})
+
+
+def test_whichever_command_fails_the_node_is_in_service_or_a_person_is_asked() -> None:
+    for failure in failures(short):
+        if failure.hook != "execute_action":
+            continue  # those change nothing
+        me = world(failure).me
+        played = failure.run()
+        in_service = (me.native, me.gossip, me.mode) == (True, True, "NORMAL")
+        assert in_service or played.outcome == "unsafe", (failure, played)
+        assert played.outcome != "succeeded" or me.generation > BEGAN, (failure, played)
 
 
 @pytest.mark.parametrize("word", ["disablebinary", "disablegossip", "drain"])

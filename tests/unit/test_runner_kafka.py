@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 
 from runners.kafka import restart as restart_module
-from runners.kafka.answers import NotUnderstood, parse_brokers, parse_quorum, parse_settings, parse_topics
+from runners.kafka.answers import (
+    NotUnderstood,
+    parse_brokers,
+    parse_quorum,
+    parse_reassignments,
+    parse_settings,
+    parse_topics,
+)
 from runners.kafka.config_reload import NotTaken
 from runners.kafka.preferred_leader_election import NotElected
 from runners.kafka.restart import NotReady
@@ -79,6 +86,81 @@ def test_no_answer_that_lost_its_end_is_read_as_whole(cluster: RecordedKafka, ve
     for kept in range(4):
         with pytest.raises(NotUnderstood):
             parse_quorum(cluster.status(), "".join(replication[:kept]))
+
+
+def kinds() -> dict[str, tuple[Any, str]]:
+    """Each kind of answer, and who reads it."""
+    cluster = RecordedKafka()
+    cluster.parts[0].adding = [4]
+    cluster.mute = {3}
+    cluster.settings["num.io.threads"] = ("16", "8", False)
+    return {
+        "broker-api-versions": (parse_brokers, cluster.api_versions()),
+        "topics": (parse_topics, cluster.topics()),
+        "reassign-partitions": (parse_reassignments, cluster.reassignments()),
+        "status": (lambda text: parse_quorum(text, cluster.replication()), cluster.status()),
+        "replication": (lambda text: parse_quorum(cluster.status(), text), cluster.replication()),
+        "configs": (lambda text: parse_settings(text, ME), cluster.describe_settings()),
+    }
+
+
+@pytest.mark.parametrize("kind", kinds())
+@pytest.mark.parametrize("junk", ["WARN something is slow", "\x1b[31mException in thread main", "OpenJDK: ???"])
+def test_a_line_that_is_not_known_is_not_passed_over_wherever_it_stands(kind: str, junk: str) -> None:
+    parse, text = kinds()[kind]
+    assert parse(text)
+    lines = text.splitlines(keepends=True)
+    for place in range(len(lines) + 1):
+        with pytest.raises(NotUnderstood) as raised:
+            parse("".join([*lines[:place], junk + "\n", *lines[place:]]))
+        assert "\x1b" not in str(raised.value)
+
+
+def twice(text: str, mark: str) -> str:
+    """The line that has `mark`, twice."""
+    return "".join(line * (2 if mark in line else 1) for line in text.splitlines(keepends=True))
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("broker-api-versions", lambda text: twice(text, "(id: 3 ")),
+        ("broker-api-versions", lambda text: text.replace("(\n\tProduce", "(\n(id", 1)),
+        ("topics", lambda text: twice(text, "Topic: logs\tPartition: 2")),
+        ("topics", lambda text: text.replace("Partition: 2", "Partition: 1")),
+        ("topics", lambda text: text.replace("\tTopic: logs\tPartition: 0", "\tTopic: orders\tPartition: 9")),
+        ("topics", lambda text: text.replace("Replicas: 1,2,3", "Replicas: ", 1)),
+        ("topics", lambda text: text.replace("PartitionCount: 3", "PartitionCount: 2")),
+        ("topics", lambda text: text.replace("PartitionCount: 3", "PartitionCount: 4")),
+        ("topics", lambda text: text.replace("Leader: ", "Leader: -", 1).replace("Leader: -", "Leader: a", 1)),
+        ("reassign-partitions", lambda text: text.splitlines(keepends=True)[0]),
+        ("status", lambda text: text.replace("LeaderId:               102", "LeaderId:               101")),
+        ("status", lambda text: text.replace('{"id": 103', '{"id": 104')),
+        ("status", lambda text: twice(text, "LeaderEpoch")),
+        ("status", lambda text: text.replace("HighWatermark", "LowWatermark")),
+        ("replication", lambda text: text.replace("Follower", "Leader  ", 1)),
+        ("replication", lambda text: twice(text, "103   ")),
+        ("replication", lambda text: text.replace("Follower", "Observer", 1)),
+        ("replication", lambda text: text.replace("\t0  \t", "\t?  \t", 1)),
+        ("configs", lambda text: text.splitlines(keepends=True)[0]),
+        ("configs", lambda text: text.replace("sensitive=false", "sensitive=perhaps", 1)),
+    ],
+)
+def test_an_answer_that_contradicts_itself_is_no_answer(kind: str, change: Any) -> None:
+    parse, text = kinds()[kind]
+    changed_text = change(text)
+    assert changed_text != text
+    with pytest.raises(NotUnderstood):
+        parse(changed_text)
+
+
+def test_an_answer_that_breaks_off_within_a_line_is_no_answer(cluster: RecordedKafka) -> None:
+    for tool in ("kafka-broker-api-versions", "kafka-topics", "kafka-reassign-partitions", "kafka-metadata-quorum"):
+        cluster.says[tool] = lambda text: text.rstrip("\n")[:-3]
+        answer = recorded("restart", cluster).pre_check()
+        assert isinstance(answer, Refuse)
+        assert f"{tool} says is not understood (it ends within a line" in answer.reason
+        del cluster.says[tool]
 
 
 def test_a_dynamic_value_is_told_from_the_files_and_the_defaults() -> None:
