@@ -201,7 +201,8 @@ class Acting:
         assert performance is not None
         ending, attempt, plan = performance.ending, performance.assigned.attempt, performance.assigned.plan
         assert ending is not None
-        self._note_end(attempt, ending)
+        if draining or not performance.left_bracket:
+            self._note_end(attempt, ending)
         dice = Dice(kit.clock.now(), kit.throw(), kit.profile.pace, kit.profile.breaker)
         if not performance.left_bracket and not draining:
             performance.left_bracket = True
