@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from taskerman.cli import (
+    brackets,
     breakers,
     collecting,
     daemons,
@@ -52,6 +53,7 @@ VERBS: dict[str, Callable[..., Any] | typer.Typer] = {
     "exclusive": exclusive.exclusive,
     "groups": exclusive.groups,
     "breaker": breakers.breaker,
+    "brackets": brackets.brackets,
     "dlq": letters.dlq,
     "history": history.history,
     "schedules": schedules.schedules,

@@ -7,6 +7,7 @@ its own transaction.
 
 from __future__ import annotations
 
+from taskerman.control.brackets import close_bracket, left_over, list_brackets
 from taskerman.control.breakers import reset_breaker, show_breakers
 from taskerman.control.comparing import compare
 from taskerman.control.dead_letters import discard, list_letters, redrive, show_letter
@@ -45,6 +46,7 @@ __all__ = [
     "check_order",
     "check_wanted",
     "check_why",
+    "close_bracket",
     "compare",
     "declared_definition",
     "discard",
@@ -57,6 +59,8 @@ __all__ = [
     "hold",
     "in_force",
     "initialise",
+    "left_over",
+    "list_brackets",
     "list_groups",
     "list_letters",
     "list_schedules",

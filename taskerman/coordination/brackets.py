@@ -256,7 +256,8 @@ class BracketVerbs(Verbs):
     def close_bracket(self, cluster: ClusterName, name: BracketName, why: str) -> Bracket:
         """A person's word that it was undone by hand: nobody calls cluster_end any more. The bracket as it was.
 
-        Raises `NotFound`, `RefusedByState` (it is closed; an attempt stands inside: what it relies on is not undone).
+        Raises `NotFound`, `RefusedByState`: it is closed; or an attempt stands inside, and what it relies on is not
+        undone; or a node is at it, and would undo it later, perhaps under the next.
         """
         path = layout.bracket(cluster, name)
 
@@ -272,11 +273,17 @@ class BracketVerbs(Verbs):
                 raise RefusedByState(
                     f"The bracket {name} of {cluster} is closed.", next_step="`taskerman brackets list`."
                 )
-            inside = see(self._tree, at, now).inside()
+            seen = see(self._tree, at, now)
+            inside, claim = seen.inside(), seen.claim()
             if inside:
                 raise RefusedByState(
                     f"In the bracket {name} of {cluster} {_who(sorted(inside))}.",
                     next_step=f"See who acts: `taskerman slots {cluster}`. It is closed after the last of them.",
+                )
+            if claim is not None:
+                raise RefusedByState(
+                    f"{claim.node} calls cluster_end of the bracket {name} of {cluster} now.",
+                    next_step="Wait until it has: `taskerman brackets list` says so, or why it has not.",
                 )
             after = policy.release(at.bracket, now, f"{self._by}: {why}")
             return [Set(path, after.to_json(), record.stat.version)], at.bracket

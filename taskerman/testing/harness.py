@@ -132,6 +132,14 @@ class RunnerHarness(Generic[R]):
         """Call the hook, in a new instance, as after an action that was killed."""
         self.runner("abort").abort()
 
+    def cluster_begin(self) -> None:
+        """Call the hook; what it raises is raised. It may be called twice, as in production."""
+        self.runner("cluster_begin").cluster_begin()
+
+    def cluster_end(self) -> None:
+        """Call the hook, in a new instance; what it raises is raised. It may be called twice, and without a begin."""
+        self.runner("cluster_end").cluster_end()
+
     def _run(self, argv: Sequence[str], check: bool) -> CommandResult:
         words = tuple(str(word) for word in argv)
         self.commands.append(words)
