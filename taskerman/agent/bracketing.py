@@ -30,8 +30,8 @@ from taskerman.policy.signals import BracketAnswered
 
 __all__ = ["BracketDoor", "Bracketing"]
 
-_AGAIN = timedelta(seconds=5)
-"""So long an attempt gives its place back when somebody opens or closes its bracket."""
+_AGAIN = timedelta(seconds=3)
+"""So long the nodes of a task wait when somebody opens or closes its bracket."""
 
 
 class BracketDoor:

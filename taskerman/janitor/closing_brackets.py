@@ -89,6 +89,7 @@ class ClosingBrackets:
         after = policy.to_be_closed(bracket, kit.clock.now(), why)
         if moves.change(kit.tree, at, after):
             kit.say("bracket_left_over", "warning", cluster=bracket.cluster, bracket=bracket.name, why=why)
+            watched.version = (at.version or 0) + 1
             self._ask(replace(at, bracket=after), replace(seen, bracket=after), watched, now)
 
     def _pause_s(self, times: int) -> float:

@@ -218,7 +218,8 @@ def _bracket_answered(state: AttemptState, signal: BracketAnswered) -> Step:
         case "begin":
             return replace(state, bracket=_Bracket.BEGINNING), (Ask(Question.CLUSTER_BEGIN),)
         case "wait":
-            ending = Ending(Outcome.DEFERRED, signal.reason, until=signal.until, tail=state.tail)
+            # All of the task wait, for each of them would find the same.
+            ending = Ending(Outcome.DEFERRED, signal.reason, until=signal.until, whole_cluster=True, tail=state.tail)
             return replace(state, phase=Phase.ENDED), (Finish(ending),)
         case _ as never:
             assert_never(never)
