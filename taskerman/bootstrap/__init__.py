@@ -44,10 +44,12 @@ if TYPE_CHECKING:  # what only some processes need is imported where it is opene
     from pydantic import JsonValue
 
     from taskerman.adapters.schedules.collecting import Collected
+    from taskerman.adapters.uploads import Uploaded
     from taskerman.control import Desk
     from taskerman.control.history import HistoryUpgraded
     from taskerman.exclusive import Kit as ExclusiveKit
     from taskerman.janitor import Janitor
+    from taskerman.ports.catalog import Guide
     from taskerman.ports.schedules import ScheduleFiles, ScheduleStore
     from taskerman.router import Router
     from taskerman.scheduler import Scheduler
@@ -58,6 +60,7 @@ __all__ = [
     "Connect",
     "collect_schedules",
     "generate_key",
+    "guide",
     "identity_digest",
     "open_agent",
     "open_desk",
@@ -71,9 +74,12 @@ __all__ = [
     "open_scheduler",
     "read_mapping",
     "read_settings",
+    "schedule_text",
+    "shipped_schedules",
     "sign_document",
     "subject_of",
     "upgrade_history",
+    "upload_program",
 ]
 
 _WHERE_SCHEDULES_ARE = Path("configs/tasks")
@@ -308,6 +314,26 @@ def open_schedule_files(settings: Settings, named: str | None = None) -> Iterato
         yield DeclaredFiles(Folder(path) if path.is_dir() else Folder(path.parent, only=path.name))
 
 
+def guide() -> Guide:
+    """What can be told of the installed actions. Nothing is reached, and nothing imported that is not asked for."""
+    return InstalledRunners()
+
+
+def shipped_schedules() -> ScheduleFiles | None:
+    """The examples beside this program, in `configs/tasks`; None where it was installed without them."""
+    from taskerman.adapters.schedules import DeclaredFiles, Folder  # noqa: PLC0415
+
+    folder = Path(__file__).parents[2] / _WHERE_SCHEDULES_ARE
+    return DeclaredFiles(Folder(folder)) if (folder.parent / "schedule.schema.json").exists() else None
+
+
+def schedule_text(definition: JsonValue) -> str:
+    """A schedule's definition as a file has it."""
+    from taskerman.adapters.schedules.writing import schedule_text as text  # noqa: PLC0415
+
+    return text(definition)
+
+
 def collect_schedules(folder: Path, out: Path | None, *, installed_at: str | None, check: bool) -> Collected:
     """The schedules that scripts in `folder` carry, as one file; it is written to `out`, if that is given and `check`
     is not. Raises what `adapters.schedules.collecting` raises."""
@@ -332,6 +358,17 @@ def sign_document(document: Mapping[str, Any], file: Path, key: str) -> dict[str
     from taskerman.adapters.signatures import sign  # noqa: PLC0415
 
     return sign(document, file, key)
+
+
+def upload_program(settings: Settings, file: Path, to: str | None, *, name: str, key: Path | None) -> Uploaded:
+    """Put a program below `to`, else where the settings say. Raises what `adapters.uploads.upload` raises."""
+    from taskerman.adapters.uploads import upload  # noqa: PLC0415
+
+    place = to or settings.uploads
+    if not place:
+        raise UsageError("Nothing says where to.", next_step="Name it: --to s3://bucket/prefix, or TASKERMAN_UPLOADS.")
+    with ExitStack() as closing:
+        return upload(make_aws(closing), file, place, name=name, key=key)
 
 
 def generate_key(file: Path) -> Path:

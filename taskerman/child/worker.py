@@ -139,8 +139,9 @@ class Worker:
             except BaseException as raised:
                 self._interruptible = False
                 how, error = "error", self._describe(raised)
-        except ActionInterrupted:
+        except ActionInterrupted as stopped:
             self._interruptible = False
+            error = "; ".join(getattr(stopped, "__notes__", ()))  # what did not let itself be stopped
         # The action is over, and a signal that comes from here on came too late to have interrupted it.
         was_interrupted, self._interrupted = self._interrupted, False
         if was_interrupted:

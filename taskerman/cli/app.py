@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from taskerman.cli import (
+    actions,
     brackets,
     breakers,
     collecting,
@@ -21,12 +22,14 @@ from taskerman.cli import (
     installation,
     keys,
     letters,
+    new_runner,
     planning,
     schedule_edits,
     schedules,
     scopes,
     stops,
     tasks,
+    uploading,
     validating,
 )
 
@@ -60,6 +63,9 @@ VERBS: dict[str, Callable[..., Any] | typer.Typer] = {
     "validate": validating.validate,
     "plan": planning.plan,
     "diff": planning.diff,
+    "upload": uploading.upload,
+    "actions": actions.actions,
+    "new-runner": new_runner.new_runner,
     "router": daemons.router,
     "agent": daemons.agent,
     "janitor": daemons.janitor,

@@ -7,6 +7,7 @@ its own transaction.
 
 from __future__ import annotations
 
+from taskerman.control.actions import check_config, list_actions, show_action
 from taskerman.control.brackets import close_bracket, left_over, list_brackets
 from taskerman.control.breakers import reset_breaker, show_breakers
 from taskerman.control.comparing import compare
@@ -43,6 +44,7 @@ __all__ = [
     "add_schedule",
     "approve",
     "cancel",
+    "check_config",
     "check_order",
     "check_wanted",
     "check_why",
@@ -60,6 +62,7 @@ __all__ = [
     "in_force",
     "initialise",
     "left_over",
+    "list_actions",
     "list_brackets",
     "list_groups",
     "list_letters",
@@ -84,6 +87,7 @@ __all__ = [
     "resume_schedule",
     "set_group",
     "set_scope",
+    "show_action",
     "show_breakers",
     "show_letter",
     "show_schedule",

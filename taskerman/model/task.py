@@ -184,6 +184,10 @@ class ActionTraits(Noun):
     scope: ScopeName | None = None
     bracket: BracketName | None = None
 
+    def own_scope(self, task: TaskDocument) -> ScopeName | None:
+        """The named scope of `task`, filled in, if it is the runner's own: where nobody declared it, a router does."""
+        return self.scope if task.taskerman_params.lease_args.scope == self.scope else None
+
     def fill(self, task: TaskDocument) -> dict[str, dict[str, JsonValue]]:
         """What of this stands where `task` is silent: groups of `taskerman_params`, without empty ones."""
         params = task.taskerman_params

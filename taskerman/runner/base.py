@@ -237,7 +237,7 @@ def _validate(
             name = ".".join(str(part) for part in problem["loc"]) or whole
             if problem["type"] == "extra_forbidden" and len(problem["loc"]) == 1:
                 continue  # said above, in the same words for every model
-            message = problem["msg"].removeprefix("Value error, ")
+            message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "it should be")
             problems.append(f"{name}: {'required, and missing' if problem['type'] == 'missing' else message}")
     return None, problems
 

@@ -347,6 +347,15 @@ CASES = (
     Bad("schedules collect configs --installed-at opt", 2, USAGE, ("--installed-at opt", "/")),
     Bad("schedules collect configs --out /nonexistent/x.yaml", 2, USAGE, ("/nonexistent/x.yaml", "path and rights")),
     Bad("schedules collect configs --check --out /nonexistent/x.yaml", 4, STATE, ("/nonexistent/x.yaml", "commit")),
+    # --- upload
+    Bad("upload", 2, USAGE, ("'FILE'",)),
+    Bad("upload /etc/hostname", 2, USAGE, ("--to s3://bucket/prefix", "TASKERMAN_UPLOADS")),
+    Bad("upload /nonexistent --to s3://bucket", 2, USAGE, ("/nonexistent", "path")),
+    Bad("upload /usr/bin --to s3://bucket", 2, USAGE, ("/usr/bin is no file",)),
+    Bad("upload /dev/zero --to s3://bucket", 2, USAGE, ("/dev/zero is no file",)),
+    Bad("upload /etc/hostname --to /srv", 2, USAGE, ("'/srv'", "s3://bucket/prefix")),
+    Bad("upload /etc/hostname --to s3://bucket --name a/b", 2, USAGE, ("'a/b'", "--name")),
+    Bad("upload /usr/bin/true --to s3://b --sign-with /etc/passwd", 2, USAGE, ("/etc/passwd", "keys generate")),
     # --- plan, diff
     Bad("plan extra", 2, USAGE, ("extra",)),
     Bad("plan --from soon", 2, USAGE, ("'soon'", "2h")),
@@ -359,6 +368,18 @@ CASES = (
     Bad("diff /nonexistent", 2, USAGE, ("'new'",)),
     Bad("diff /nonexistent /nonexistent", 2, USAGE, ("/nonexistent", "TASKERMAN_SCHEDULES")),
     Bad("diff /nonexistent /nonexistent --until never", 2, USAGE, ("'never'", "7d")),
+    # --- actions
+    Bad("actions bogus", 2, USAGE, ("bogus",)),
+    Bad("actions show", 2, USAGE, ("'ACTION'",)),
+    Bad("actions show restart", 2, "E-ACTION-UNKNOWN", ("'restart'", "demo_task:restart")),
+    Bad("actions show redis_task:fly", 2, "E-ACTION-UNKNOWN", ("'redis_task:fly'", "redis_task:restart")),
+    Bad("actions show redis_task:restart --config /nonexistent", 2, USAGE, ("/nonexistent",)),
+    Bad("actions show redis_task:restart --config README.md", 2, USAGE, ("README.md", "TOML")),
+    # --- new-runner
+    Bad("new-runner", 2, USAGE, ("'NAME'",)),
+    Bad("new-runner ../x", 2, USAGE, ("'../x'", "Small letters")),
+    Bad("new-runner web --into /nonexistent", 2, USAGE, ("/nonexistent", "folder")),
+    Bad("new-runner tests --into /proc", 2, USAGE, ("/proc",)),
     # --- keys
     Bad("keys generate", 2, USAGE, ("'file'",)),
     Bad("keys generate /nonexistent/folder/mine.key", 2, USAGE, ("/nonexistent/folder",)),
@@ -421,12 +442,13 @@ WELL = {
 }
 """Of each verb that asks ZooKeeper a command that works that evening."""
 
-SETS_A_NAME = ("scopes set", "groups set")
+SETS_A_NAME = ("scopes set", "groups set", "new-runner")
 """A name that is not there yet is no mistake there."""
 
 NEEDS_NO_ZOOKEEPER = {
+    "upload",
     *("history list", "history letters", "history audit", "history commands", "history upgrade"),
-    *("validate", "schedules collect", "keys generate", "keys digest"),
+    *("validate", "schedules collect", "keys generate", "keys digest", "actions list", "actions show", "new-runner"),
     *("router", "agent", "janitor", "scheduler", "settings", "schema", "demo"),
     "diff",
 }

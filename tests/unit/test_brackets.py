@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -24,6 +24,9 @@ from taskerman.policy import brackets as policy
 from taskerman.policy.brackets import Begin, Entrant, NotNow, SeenBracket, Stands
 from taskerman.policy.upkeep import Upkeep
 from taskerman.ports.tree import Set
+from taskerman.runner import Check, Go, Recovered, TaskRunner
+from taskerman.testing import deaths
+from taskerman.testing.harness import RunnerHarness
 from tests.support.command_line import CommandLine
 from tests.support.evening import an_evening, go_in
 from tests.support.fleet import CLUSTER, Fleet
@@ -315,6 +318,62 @@ def test_the_census_counts_it(house: House) -> None:
     house.halt()
     house.sweep()
     assert Census(house.fleet.tree).take([], house.fleet.clock.now())["brackets_failing"] == [(CLUSTER, 1)]
+
+
+# --- authors -----------------------------------------------------------------------------------------------
+
+
+class Silencing(TaskRunner):
+    """`world` is the cluster."""
+
+    world: ClassVar[list[str]] = []
+
+    def pre_check(self) -> Check:
+        return Go()
+
+    def execute_action(self) -> None:
+        assert self.world == ["silent"]
+        self.ctx.command(["restart"])
+
+    def post_check(self) -> Check:
+        return Go()
+
+    def recover(self) -> Recovered:
+        return Recovered.NOT_DONE
+
+    def cluster_begin(self) -> None:
+        self.ctx.command(["silence"])
+        self.world[:] = ["silent"]
+
+    def cluster_end(self) -> None:
+        self.world.clear()
+
+
+def test_a_harness_plays_the_hooks_around_the_attempt() -> None:
+    played = RunnerHarness(Silencing).run()
+    assert played.hooks == ("pre_check", "cluster_begin", "execute_action", "post_check", "cluster_end")
+    assert Silencing.world == []
+
+
+def test_a_harness_ends_what_was_begun_whatever_became_of_the_attempt() -> None:
+    harness = RunnerHarness(Silencing)
+    harness.answer("silence", exit=1)
+    played = harness.run()
+    assert (played.outcome, played.hooks) == ("failed", ("pre_check", "cluster_begin", "cluster_end"))
+    assert "cluster_begin" in played.reason
+    for death in deaths(lambda: RunnerHarness(Silencing)):
+        assert Silencing.world == ["silent"], death
+        assert death.resume().hooks[-1] == "cluster_end"
+        assert Silencing.world == [], death
+
+
+def test_a_harness_calls_each_of_the_hooks() -> None:
+    harness = RunnerHarness(Silencing)
+    harness.cluster_begin()
+    assert Silencing.world == ["silent"]
+    harness.cluster_end()
+    harness.cluster_end()
+    assert Silencing.world == []
 
 
 # --- people ------------------------------------------------------------------------------------------------
