@@ -91,6 +91,7 @@ class Considering:
             return None  # looked at again when that has ended
         match standing:
             case Ready() if verdict is None:
+                held.rung = False  # it goes into the bracket itself
                 return plan, standing
             case Ready():  # it was over, and was redriven while we looked
                 session.moves.leave(held.task)
