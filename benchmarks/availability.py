@@ -58,9 +58,17 @@ class Seen:
 
 def subjects() -> dict[str, Subject]:
     """By name. Imported here, so that one store can be looked at on a machine that lacks the others."""
+    from tests.support.stores.etcd import running_etcd  # noqa: PLC0415
+    from tests.support.stores.mariadb import forming_galera  # noqa: PLC0415
     from tests.support.stores.redis import running_redis  # noqa: PLC0415
+    from tests.support.stores.zookeeper import running_zookeeper  # noqa: PLC0415
 
-    return {"redis": Subject(running_redis)}
+    return {
+        "etcd": Subject(running_etcd),
+        "mariadb": Subject(forming_galera),
+        "redis": Subject(running_redis),
+        "zookeeper": Subject(running_zookeeper),
+    }
 
 
 def main() -> int:

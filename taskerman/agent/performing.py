@@ -160,8 +160,15 @@ class Performance:
         ids = kit.ids(self.assigned.attempt, self.assigned.plan.task.action)
         if before is not Phase.WAITING:  # which no attempt is in that has its slots
             kit.say("phase_left", "debug", **ids, phase=before.value, s=round(now - self._in_phase_since, 6))
-        kit.say("phase_entered", **ids, phase=self._state.phase.value)
+        begins = before is Phase.PRE_CHECK and self._state.phase is Phase.EXECUTE_ACTION  # and was not taken over
+        late = {"late_s": self._late_s()} if begins else {}
+        kit.say("phase_entered", **ids, phase=self._state.phase.value, **late)
         self._in_phase_since = now
+
+    def _late_s(self) -> float | None:
+        """How long ago the task was due, of a schedule: by this node's clock, against that of the scheduler."""
+        due = self.assigned.plan.task.scheduled_for
+        return None if due is None else round((self._kit.clock.now() - due).total_seconds(), 3)
 
     def _say_began(self, now: float) -> None:
         """The child has its runner and has been asked: whatever was to be done before pre_check is done."""

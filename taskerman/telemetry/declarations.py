@@ -81,6 +81,11 @@ METRICS: tuple[Metric, ...] = (
                "the taking transaction, and the start of the child where it was not started early. Not in it: the way "
                "from the freeing agent's commit to this agent. Takes that nothing had woken are not counted.",
                _FAST, "cluster", by=_AGENT),
+    _histogram("start_delay_seconds", "From the moment at which a schedule's task was due until its action began on "
+               "this node: scheduler, queue, router, the line, slots, pre_check, and every deferral, retry, redrive, "
+               "hold and window. Of `heartbeat_task:ping` it is how slow everything is together; when none comes, "
+               "something is broken. By this node's clock, against that of the scheduler; less than nothing counts as "
+               "0.", _LONG, "action", "cluster", by=_AGENT),
     _gauge("agent_assignments", "Assignments that this agent holds: those that wait, and the one in an attempt.",
            "standing", by=_AGENT),
     _counter("assignment_waits", "Reasons that a waiting assignment of this node met, each counted when it changes.",

@@ -55,7 +55,8 @@ EVENTS: tuple[Declared, ...] = (
            "node task why code", "error"),
     _event("attempt_taken", "The slots are taken; the attempt begins.", f"{_ATTEMPT} k"),
     _event("attempt_adopted", "An attempt of an earlier agent was taken over.", _ATTEMPT, "warning"),
-    _event("phase_entered", "The attempt came into a phase.", _ATTEMPT),
+    _event("phase_entered", "The attempt came into a phase; late_s: of a schedule's task whose action begins, seconds "
+           "since it was due, by this node's clock.", f"{_ATTEMPT} late_s"),
     _event("phase_left", "It left one, after so many seconds.", f"{_ATTEMPT} s", "debug"),
     _event("pre_check_began", "The child has its runner and was asked; handover_s: seconds since the agent was told of "
            "what let it begin, where something told it.", f"{_ATTEMPT} handover_s", "debug"),

@@ -75,6 +75,7 @@ _HISTORY = frozenset({HistoryUnavailable.code, HistorySchema.code})
 _TIMES: Mapping[str, tuple[str, str]] = {
     "phase_left": ("attempt_phase_seconds", "s"),
     "pre_check_began": ("handover_seconds", "handover_s"),
+    "phase_entered": ("start_delay_seconds", "late_s"),
     "document_received": ("document_age_seconds", "age_s"),
     "cluster_discovered": ("discovery_seconds", "s"),
     "schedule_fired": ("schedule_delay_seconds", "delay_s"),

@@ -16,13 +16,13 @@ hook must know has to be saved.
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from os import PathLike
-from typing import Generic, Self, TypeVar
+from typing import Generic, TypeVar
 
 from pydantic import JsonValue
 
@@ -31,6 +31,7 @@ from taskerman.policy.lifecycle import Limits
 from taskerman.runner import (
     ActionInterrupted,
     Check,
+    CommandFailed,
     CommandResult,
     Context,
     Recovered,
@@ -69,7 +70,7 @@ class RunnerHarness(Generic[R]):
     `commands`: what the runner ran, in order; `users`: as whom each (None: as the runner). `logged`: what it logged.
     `saved`: what it saved. `boot_id`: which boot it is; a test that reboots the machine assigns another. `interrupted`:
     the action was asked to stop. `acted_in_boot`: where the action last began. `plan`: is asked before each command,
-    and may answer, or raise, in its place.
+    and may answer, or raise, in its place. `to_come`: a command whose effect is still to come.
     """
 
     def __init__(
@@ -87,9 +88,11 @@ class RunnerHarness(Generic[R]):
         fence: int = 1,
         boot_id: str = "boot-1",
         accepted_at: str = "",
+        scheduled_for: str | None = None,
     ) -> None:
         """`args`: as in a task's `action_args`; a hook raises `ActionArgsInvalid` when they do not fit. `params`: the
-        other groups of its `taskerman_params`. `accepted_at`: when the task was accepted, RFC 3339."""
+        other groups of its `taskerman_params`. `accepted_at`, `scheduled_for`: when the task was
+        accepted, and when a schedule's was due, RFC 3339."""
         self.boot_id = boot_id
         self.commands: list[tuple[str, ...]] = []
         self.users: list[str | None] = []
@@ -102,12 +105,14 @@ class RunnerHarness(Generic[R]):
         self._node, self._cluster, self._nodes = node, cluster, tuple(nodes)
         self._cap, self._fence = cap, fence
         self._accepted_at = accepted_at
+        self._scheduled_for = scheduled_for
         self._scripts: list[Script] = []
         self.interrupted = False
         self.acted_in_boot = boot_id
         self.mortal: Mortal | None = None
         self.plan: Plan | None = None
         self.passing = PassingTime()
+        self.to_come: tuple[str, ...] | None = None
 
     def answer(
         self,
@@ -131,14 +136,6 @@ class RunnerHarness(Generic[R]):
         """The machine goes down during the next command that begins with `prefix`, and comes up in another boot. For
         `run`; who calls a hook by himself assigns `boot_id`."""
         self._scripts.append(Script(prefix, times=1, reboots=True))
-
-    def copy(self) -> Self:
-        """Another one as this one is now: the same arguments, scripts and saved values. The test's own world, which
-        scripts may change, is shared."""
-        made = copy.copy(self)
-        made.commands, made.logged, made._scripts = list(self.commands), list(self.logged), list(self._scripts)
-        made.saved, made.passing = dict(self.saved), PassingTime()
-        return made
 
     def run(self, *, soft_s: float | None = None, settle_s: float | None = None) -> Played:
         """The whole attempt, from pre_check to its outcome, with the decisions of the engine.
@@ -210,20 +207,35 @@ class RunnerHarness(Generic[R]):
     def _run(self, argv: Sequence[str], check: bool) -> CommandResult:
         words = tuple(str(word) for word in argv)
         self.commands.append(words)
-        for place in range(len(self._scripts) - 1, -1, -1):
-            script = self._scripts[place]
-            if words[: len(script.prefix)] != script.prefix:
-                continue
-            if script.times is not None:
-                left = script.times - 1
-                self._scripts[place : place + 1] = [replace(script, times=left)] * (left > 0)
-            if script.interrupts:
-                self.interrupted = True
-                raise ActionInterrupted("the harness was told to interrupt here")
-            if script.reboots:
-                self.go_down()
-            return script.end(words, check)
-        return CommandResult(words)
+        script = self._script(words)
+        if script is None:
+            return CommandResult(words)
+        if script.times is not None:
+            place, left = self._scripts.index(script), script.times - 1
+            self._scripts[place : place + 1] = [replace(script, times=left)] * (left > 0)
+        if script.interrupts:
+            self.interrupted = True
+            raise ActionInterrupted("the harness was told to interrupt here")
+        if script.reboots:
+            self.go_down()
+        return script.end(words, check)
+
+    def _script(self, words: tuple[str, ...]) -> Script | None:
+        """The latest that fits."""
+        fits = [script for script in self._scripts if words[: len(script.prefix)] == script.prefix]
+        return fits[-1] if fits else None
+
+    def may_come_late(self, words: tuple[str, ...]) -> bool:
+        """Whether the command does something to the test's world, which it may do after who asked for it has died."""
+        script = self._script(words)
+        return script is not None and script.by is not None
+
+    def let_come(self) -> None:
+        """What was asked for by a process that died in the midst of a command happens now. Idempotent."""
+        words, self.to_come = self.to_come, None
+        if words is not None:
+            with suppress(CommandFailed):
+                self._run(words, False)
 
     def go_down(self) -> None:
         """The machine goes down, and comes up in another boot; the process that acts ends here."""
@@ -243,6 +255,7 @@ class _FakeContext(Context):
                 "cluster_name": harness._cluster,
                 "destnode": harness._node,
                 "taskerman_params": harness._params,
+                "scheduled_for": harness._scheduled_for,
             },
             attempt_id=f"t-harness.{harness._node}.1",
             node_id=harness._node,
@@ -298,6 +311,10 @@ class _FakeContext(Context):
 
     def _answer(self, words: tuple[str, ...], check: bool, timeout: timedelta | None) -> CommandResult:
         self._point(f"before the command {shown(words)}")
+        if self._mortal is not None and self._harness.may_come_late(words):
+            self._harness.to_come = words
+            self._point(f"during the command {shown(words)}, before its effect")
+            self._harness.to_come = None
         result = None if self._harness.plan is None else self._harness.plan(self, words, check, timeout)
         if result is None:
             result = self._harness._run(words, check)

@@ -190,6 +190,7 @@ class Player:
             case Question.PRE_CHECK:
                 return self._check("pre_check")
             case Question.POST_CHECK:
+                self.harness.let_come()
                 return self._check("post_check")
             case Question.RECOVER:
                 return self._recover()
@@ -219,6 +220,7 @@ class Player:
 
     def _recover(self) -> Recovered | CheckFailed:
         said = self._asked("recover")
+        self.harness.let_come()  # as late as it can hurt: after recover() has looked
         if isinstance(said, CheckFailed):
             return said
         self._recovered = said.value
