@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from taskerman.coordination.ending import is_over_after
 from taskerman.errors import RefusedByState
 from taskerman.janitor import Janitor
 from taskerman.janitor.kit import Kit
@@ -188,6 +189,33 @@ def test_a_node_with_nothing_to_do_ends_it_when_it_is_the_last(house: House) -> 
     house.fleet.behave("i-2", pre="skip")
     one_by_one(house)
     assert house.story() == ["opening", "opened", *["begin", "end"] * 2, "closing", "closed"]
+
+
+def test_two_that_end_at_once_and_see_each_other_leave_it_to_nobody(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a janitor: whoever's end is recorded last looks once more, and ends it without a slot."""
+    both = threading.Barrier(2)
+
+    def at_once(*args: Any) -> bool:
+        over = is_over_after(*args)
+        both.wait(20)
+        return over
+
+    monkeypatch.setattr("taskerman.agent.bracketing.is_over_after", at_once)
+    for node in ("i-0", "i-1"):
+        house.fleet.behave(node, action="until")
+    start(house, "i-0")
+    task = house.fleet.submit(params=quick(), nodes=["i-0", "i-1"])
+    house.fleet.until(lambda: house.fleet.did("begin") == 1, "the first acts")
+    start(house, "i-1")
+    house.fleet.until(lambda: house.fleet.did("begin", "i-1") == 1, "both act")
+    house.fleet.go("i-0")
+    house.fleet.go("i-1")
+    house.closes()
+    assert set(house.fleet.outcomes(task).values()) == {"succeeded"}
+    assert house.fleet.said("bracket_closing")[-1].fields["under"] == "no slot"
+    house.judge()
 
 
 def test_where_nobody_acts_nothing_is_begun(house: House) -> None:
