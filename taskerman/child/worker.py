@@ -88,6 +88,10 @@ class Worker:
                     self._ask(hook, runner.post_check, _check_answer)
                 case "recover":
                     self._ask(hook, runner.recover, _recover_answer)
+                case "cluster_begin":
+                    self._ask(hook, runner.cluster_begin, _no_answer)
+                case "cluster_end":
+                    self._ask(hook, runner.cluster_end, _no_answer)
                 case "execute_action":
                     self._act(runner)
                 case "abort":
@@ -202,3 +206,7 @@ def _recover_answer(hook: str, answer: object) -> Any:
     if not isinstance(answer, Recovered):
         raise TypeError(f"{hook} returned {answer!r:.100}, which is not a Recovered")
     return answer.value
+
+
+def _no_answer(hook: str, answer: object) -> None:
+    """Returning is all that is asked."""

@@ -13,6 +13,7 @@ import typer
 
 from taskerman.cli import (
     actions,
+    brackets,
     breakers,
     collecting,
     daemons,
@@ -55,6 +56,7 @@ VERBS: dict[str, Callable[..., Any] | typer.Typer] = {
     "exclusive": exclusive.exclusive,
     "groups": exclusive.groups,
     "breaker": breakers.breaker,
+    "brackets": brackets.brackets,
     "dlq": letters.dlq,
     "history": history.history,
     "schedules": schedules.schedules,

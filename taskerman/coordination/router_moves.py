@@ -273,13 +273,14 @@ class RouterMoves:
                 for cluster in plan.clusters
                 for path in (layout.cluster(cluster), layout.open_tasks(cluster), layout.scope(cluster))
             ),
+            Exists(layout.BRACKETS),
         )
         control = found[0]
         assert not isinstance(control, Stat | Names)
         layout.check_layout(control)
         if all(found):
             return
-        self._tree.ensure(layout.CLUSTERS, layout.SCOPES, layout.NODES, layout.TASKS, layout.AUDIT)
+        self._tree.ensure(layout.CLUSTERS, layout.SCOPES, layout.NODES, layout.TASKS, layout.AUDIT, layout.BRACKETS)
         for cluster in plan.clusters:
             self._tree.commit([Create(layout.cluster(cluster), ClusterRecord().to_json())])
             self._tree.commit([Create(layout.scope(cluster), layout.SCOPE_DATA)])

@@ -99,6 +99,10 @@ METRICS: tuple[Metric, ...] = (
              by=_AGENT),
     _counter("breaker_closed", "Breakers that the success of a probe on this node closed. Not those that a person "
              "reset.", "cluster", by=_AGENT),
+    _counter("brackets_begun", "Brackets that an attempt on this node began: cluster_begin returned.", "cluster",
+             by=_AGENT),
+    _counter("brackets_closed", "Brackets that this node ended: cluster_end returned.", "cluster", by=_AGENT),
+    _counter("brackets_not_closed", "Calls of cluster_end on this node that failed.", "cluster", by=_AGENT),
     # --- tasks
     _counter("documents_received", "Task documents received, repeats included.", by=_ROUTER),
     _histogram("document_age_seconds", "Age of a task document when it was received: how far behind routing is.",
@@ -152,6 +156,12 @@ METRICS: tuple[Metric, ...] = (
              "failures in a row.", "cluster"),
     _counted("recent_failures", "Failures of the cluster since its last success, across tasks; too many in a row open "
              "the breaker.", "cluster"),
+    _counted("brackets_open", "Brackets that are not closed: something is so in the cluster only while nodes act.",
+             "cluster"),
+    _counted("brackets_failing", "Those of them whose cluster_end has failed, or that no node has ended yet.",
+             "cluster"),
+    _counted("oldest_bracket_seconds", "For how long the oldest of them has been in its state; 0 without one.",
+             "cluster"),
     _counted("holds", "Holds that stand.", "on"),
     _counted("dead_letters_open", "Dead letters that nobody has redriven or discarded.", "origin"),
     _counted("oldest_dead_letter_seconds", "Age of the oldest of them; 0 without one."),

@@ -159,7 +159,9 @@ class RunnerHarness(Generic[R]):
             declared = runner.settle is not None and "settle_s" not in said.model_fields_set
             settle_s = runner.settle.total_seconds() if declared and runner.settle is not None else said.settle_s
         self.interrupted = False
-        return Player(self, self.passing, soft_s, Limits(settle_s, when_lost), runner.reboots, die_at)
+        return Player(
+            self, self.passing, soft_s, Limits(settle_s, when_lost, runner.is_bracketed()), runner.reboots, die_at
+        )
 
     def _group(self, name: str) -> dict[str, JsonValue]:
         found = self._params.get(name, {})
@@ -193,6 +195,14 @@ class RunnerHarness(Generic[R]):
     def abort(self) -> None:
         """Call the hook, in a new instance, as after an action that was killed."""
         self.runner("abort").abort()
+
+    def cluster_begin(self) -> None:
+        """Call the hook; what it raises is raised. It may be called twice, as in production."""
+        self.runner("cluster_begin").cluster_begin()
+
+    def cluster_end(self) -> None:
+        """Call the hook, in a new instance; what it raises is raised. It may be called twice, and without a begin."""
+        self.runner("cluster_end").cluster_end()
 
     def _run(self, argv: Sequence[str], check: bool) -> CommandResult:
         words = tuple(str(word) for word in argv)

@@ -195,6 +195,15 @@ CASES = (
     Bad("groups set nightly w-1 --nobody", 2, USAGE, ("--nobody",), WHY),
     Bad("groups set ../x w-1", 2, USAGE, ("'../x'",), WHY),
     Bad("groups set nightly ../x", 2, USAGE, ("'../x'",), WHY),
+    # --- brackets
+    Bad("brackets list web", 2, USAGE, ("'web'", "<kind>:<name>")),
+    Bad("brackets close", 2, USAGE, ("'cluster'",)),
+    Bad("brackets close demo:web", 2, USAGE, ("'name'",)),
+    Bad("brackets close demo:web silence", 2, USAGE, ("--why",)),
+    Bad("brackets close web silence", 2, USAGE, ("'web'", "<kind>:<name>"), WHY),
+    Bad("brackets close demo:web ../x", 2, USAGE, ("'../x'", "taskerman brackets list"), WHY),
+    Bad("brackets close demo:web nosuch", 3, GONE, ("nosuch", "demo:web", "taskerman brackets list"), WHY),
+    Bad("brackets close demo:shop silence", 4, STATE, ("s-1 acts", "taskerman slots demo:shop"), WHY),
     # --- breaker
     Bad("breaker show demo:none", 3, GONE, ("demo:none", "taskerman breaker show")),
     Bad("breaker show web", 2, USAGE, ("'web'", "<kind>:<name>")),
@@ -411,6 +420,8 @@ WELL = {
     "exclusive": ["exclusive", "--scope", "backup", "--", "true"],
     "groups list": ["groups"],
     "groups set": ["groups", "set", "nightly", "w-1", "w-2", *WHY],
+    "brackets list": ["brackets", "list"],
+    "brackets close": ["brackets", "close", "demo:web", "silence", *WHY],
     "breaker show": ["breaker", "show"],
     "breaker reset": ["breaker", "reset", "demo:burnt", *WHY],
     "dlq list": ["dlq", "list"],
@@ -530,7 +541,7 @@ def test_every_kind_of_name_that_a_verb_takes_is_tried(path: str) -> None:
     tried = {(case.code, case.error) for case in mine}
     if "task" in takes or ("name" in takes and path not in SETS_A_NAME):
         assert any(code == 2 and "'" in "".join(case.says) for case in mine for code in [case.code]), "what is no id"
-        unknown = NONE if path.startswith("schedules") else UNKNOWN
+        unknown = {"schedules": NONE, "brackets": GONE}.get(path.split(maxsplit=1)[0], UNKNOWN)
         makes_it = path in ("history letters", "schedules add")
         assert makes_it or (3, unknown) in tried, "one that is not there"
     if {"task", "name", "node"} & takes and "why" in takes and path not in SETS_A_NAME:
