@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -68,6 +69,7 @@ def child_spec(kit: Kit, plan: Plan, attempt: AttemptId, target: str, *, fence: 
         bounds=bounds,
         rlimit_memory_mb=kit.isolation.rlimit_memory_mb(bounds),
         log_form=kit.profile.log_form,
+        accepted_at=plan.accepted.at.astimezone(UTC).isoformat(),
     )
 
 

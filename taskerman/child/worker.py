@@ -65,6 +65,7 @@ class Worker:
             saved=saved,
             on_save=self._save,
             log_form=spec.get("log_form", "human"),
+            accepted_at=spec.get("accepted_at", ""),
         )
 
     def work(self) -> None:

@@ -76,6 +76,7 @@ class Context:
         saved: Mapping[str, JsonValue],
         on_save: Callable[[Mapping[str, JsonValue]], None],
         log_form: str = "human",
+        accepted_at: str = "",
     ) -> None:
         """Made by the engine, or by the harness in a test.
 
@@ -100,6 +101,8 @@ class Context:
         """`action_args`, as sent; a runner with an `Args` model reads `self.args` instead."""
         self.settings = settings
         """This node's configuration for the runner: how its service is restarted, where it answers."""
+        self.accepted_at = accepted_at
+        """When a router accepted the task, RFC 3339; the same for all of its nodes and attempts."""
         self.phase = ""
         """The hook that is being run."""
         self._saved = dict(saved)

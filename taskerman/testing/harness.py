@@ -76,9 +76,10 @@ class RunnerHarness(Generic[R]):
         cap: int = 1,
         fence: int = 1,
         boot_id: str = "boot-1",
+        accepted_at: str = "",
     ) -> None:
         """`args`: as in a task's `action_args`; a hook raises `ActionArgsInvalid` when they do not fit. `params`: the
-        other groups of its `taskerman_params`."""
+        other groups of its `taskerman_params`. `accepted_at`: when the task was accepted, RFC 3339."""
         self.boot_id = boot_id
         self.commands: list[tuple[str, ...]] = []
         self.logged: list[Logged] = []
@@ -89,6 +90,7 @@ class RunnerHarness(Generic[R]):
         self._settings = dict(settings or {})
         self._node, self._cluster, self._nodes = node, cluster, tuple(nodes)
         self._cap, self._fence = cap, fence
+        self._accepted_at = accepted_at
         self._scripts: list[_Script] = []
 
     def answer(self, *prefix: str, exit: int | None = 0, output: str = "", times: int | None = None) -> None:  # noqa: A002
@@ -172,6 +174,7 @@ class _FakeContext(Context):
             settings=harness._settings,
             saved=harness.saved,
             on_save=self._keep,
+            accepted_at=harness._accepted_at,
         )
         self.phase = phase
         self._harness = harness
