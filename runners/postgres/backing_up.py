@@ -114,7 +114,7 @@ class BackupRunner(TaskRunner):
     def pre_check(self) -> Check:
         """Go when this is the server to read, and everything that is needed is there."""
         try:
-            view = look(self.config, self.access())
+            view = look(self.config, access_of(self.config))
             answer = who(view, self.args.on, nodes=len(self.ctx.nodes), max_lag_bytes=self.args.max_lag_bytes)
             if not isinstance(answer, Go):
                 return answer
@@ -163,7 +163,7 @@ class BackupRunner(TaskRunner):
     def post_check(self) -> Check:
         """Well when the server is, and what was written is there in its full length."""
         try:
-            view = look(self.config, self.access())
+            view = look(self.config, access_of(self.config))
         except (Denied, QueryFailed) as error:
             return steadily(self.ctx, Wait(f"the server refuses to be asked: {error}"))
         if view.own is None:
@@ -189,7 +189,7 @@ class BackupRunner(TaskRunner):
         return access_of(self.config, f"{self.program} {session_name(self.ctx.attempt_id)}")
 
     def _own(self) -> Server:
-        own = look(self.config, self.access()).own
+        own = look(self.config, access_of(self.config)).own
         if own is None:
             raise Unreachable("the server does not answer any more")
         return own

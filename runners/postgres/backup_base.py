@@ -78,7 +78,7 @@ class BackupBase(BackupRunner):
         argv += [f"--max-rate={max(32, self.args.max_rate_kib_s)}"] if self.args.max_rate_kib_s else []
         argv += [f"--compress={self.args.compress}"] if self.args.compress else []
         program = access.programs.streaming("pg_basebackup", argv, env=access.env(own.address))
-        part = backup.add(BASE, program.chunks())
+        backup.add(BASE, program.chunks())
         points: dict[str, Any] = {}
         for which, place, timeline in _POINT.findall(program.said):
             points[f"{which}_lsn"] = place
@@ -87,7 +87,7 @@ class BackupBase(BackupRunner):
         if set(points) != {"start_lsn", "end_lsn", "timeline"}:
             raise ValueError(f"pg_basebackup did not say where it began and ended: {program.said[-500:]!r}")
         return {
-            "part": part.key,
+            "part": BASE,
             "gzip": bool(self.args.compress),
             "bytes": about["bytes"],
             "superuser": about["superuser"],

@@ -75,7 +75,9 @@ class BackupLogical(BackupRunner):
         for part, what in ((ROLES, "--roles-only"), (TABLESPACES, "--tablespaces-only")):
             argv = [what, "--no-password", *([] if superuser else ["--no-role-passwords"])]
             backup.add(part, access.programs.streaming("pg_dumpall", argv, env=env).chunks())
-        databases = {name: self._dump(backup, own, name, size) for name, size in self._wanted(own).items()}
+        databases: dict[str, JsonValue] = {
+            name: self._dump(backup, own, name, size) for name, size in self._wanted(own).items()
+        }
         return {"databases": databases, "role_passwords": superuser}
 
     def _dump(self, backup: Unfinished, own: Server, database: str, size: int) -> dict[str, JsonValue]:
@@ -91,11 +93,11 @@ class BackupLogical(BackupRunner):
             argv = ["--format=custom", f"--compress={self.args.compress}", f"--snapshot={snapshot}", "--no-password"]
             argv += [f"--lock-wait-timeout={self.args.lock_timeout_s * 1000}"]
             program = access.programs.streaming("pg_dump", argv, env=access.env(own.address, database))
-            stored = backup.add(part_of(database), program.chunks())
+            backup.add(part_of(database), program.chunks())
             if program.said.strip():
                 self.ctx.log("pg_dump said", database=database, words=program.said.strip()[-1000:])
             session.ask("COMMIT")
-        return {"part": stored.key, "bytes": size, "lsn": lsn, "facts": noted}
+        return {"part": part_of(database), "bytes": size, "lsn": lsn, "facts": noted}
 
     def _wanted(self, own: Server) -> dict[str, int]:
         there = self._databases(own)

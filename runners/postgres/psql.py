@@ -36,8 +36,10 @@ __all__ = [
 
 _LOST = 2
 """What psql exits with when there is no connection (any more)."""
+_STARTING = re.compile(r"FATAL:\s+the database system is (starting up|shutting down|in recovery mode|not yet accepting)")
+"""In English at least; in another language pg_isready is asked, a moment later."""
 _BUSY = re.compile(r"FATAL:\s+(sorry, too many clients|remaining connection slots|too many connections)")
-_FATAL = re.compile(r"(FATAL|no password supplied|could not read|password)", re.IGNORECASE)
+_FATAL = re.compile(r"(FATAL:|no password supplied)")
 
 
 class Unreachable(Exception):
@@ -162,7 +164,7 @@ class Access:
             if "permission denied" in said or "must be superuser" in said or "must be owner" in said:
                 return Denied(f"{words} (user {self.user})")
             return QueryFailed(f"{shown(server)}: {said}"[:1000])
-        if _BUSY.search(said) or (_FATAL.search(said) and self._rejects(server)):
+        if _STARTING.search(said) or _BUSY.search(said) or (_FATAL.search(said) and self._rejects(server)):
             return Starting(words)
         if _FATAL.search(said) and "terminating connection" not in said:
             return Denied(f"{words} (user {self.user})")

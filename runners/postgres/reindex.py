@@ -110,7 +110,8 @@ class ReindexConcurrently(UpkeepRunner):
         if not isinstance(before, list):
             return Recovered.NOT_DONE
         now = {(each["database"], each["name"]): each["file"] for each in self._all()}
-        left = [name for database, name, file in before if now.get((database, name), file) == file]  # type: ignore[misc]
+        noted = [each for each in before if isinstance(each, list)]
+        left = [name for database, name, file in noted if now.get((str(database), str(name)), file) == file]
         return Recovered.NOT_DONE if left else Recovered.DONE
 
     def abort(self) -> None:

@@ -244,7 +244,7 @@ class RestoreCheck(TaskRunner):
         scratch.own()
         self._verify_files(scratch)
         role = str(facts["superuser"])
-        with scratch.running() as server:
+        with scratch.running(role) as server:
             access = scratch.access(role)
             about: Any = access.ask(
                 server,

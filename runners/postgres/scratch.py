@@ -17,7 +17,7 @@ from pathlib import Path
 
 from runners.postgres.config import Address, PostgresConfig
 from runners.postgres.programs import ProgramFailed, Programs
-from runners.postgres.psql import Access, Denied, QueryFailed, Unreachable, session_name
+from runners.postgres.psql import Access, QueryFailed, Unreachable, session_name
 
 __all__ = ["ROLE", "Scratch", "leftovers", "room"]
 
@@ -89,8 +89,9 @@ class Scratch:
             os.chown(place, who.pw_uid, who.pw_gid, follow_symlinks=False)
 
     @contextmanager
-    def running(self) -> Iterator[Address]:
-        """It serves within, on the socket in its folder. Raises `ProgramFailed` with the end of its log."""
+    def running(self, role: str = ROLE) -> Iterator[Address]:
+        """It serves within, on the socket in its folder, `role`, too. Raises `ProgramFailed` with the end of its log,
+        `Denied`."""
         log = self.folder / "log"
         for name in ("standby.signal", "recovery.signal", "postmaster.pid"):
             (self.data / name).unlink(missing_ok=True)
@@ -111,9 +112,9 @@ class Scratch:
             self.programs.started("postgres", argv, stdout=words, stderr=subprocess.STDOUT) as server,
         ):
             give_up_at = time.monotonic() + _START_WITHIN_S
-            access = self.access()
+            access = self.access(role)
             while True:
-                with suppress(Unreachable, Denied, QueryFailed):
+                with suppress(Unreachable, QueryFailed):
                     if access.ask((str(self.folder), _PORT), "SELECT to_json(pg_is_in_recovery())") is False:
                         break
                 if server.poll() is not None or time.monotonic() >= give_up_at:
@@ -123,7 +124,7 @@ class Scratch:
 
     def access(self, role: str = ROLE) -> Access:
         """How it is asked."""
-        return Access(self.programs, role, "", "/dev/null", "template1", 60.0)
+        return Access(self.programs, role, "", "", "template1", 60.0)
 
     def said(self) -> str:
         """The end of its log."""

@@ -48,8 +48,8 @@ SELECT json_build_object(
   'logical', (SELECT coalesce(json_agg(slot_name), '[]') FROM pg_replication_slots
       WHERE slot_type = 'logical' AND NOT temporary),
   'copying', (SELECT coalesce(json_agg(application_name || ' of ' || coalesce(usename, '?')), '[]')
-      FROM pg_stat_activity WHERE application_name ~ '^(pg_dump|pg_dumpall|pg_basebackup)'
-      OR pid IN (SELECT pid FROM pg_stat_progress_basebackup)),
+      FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND (application_name ~ '^(pg_dump|pg_basebackup)'
+      OR pid IN (SELECT pid FROM pg_stat_progress_basebackup))),
   'may_look', pg_has_role('pg_monitor', 'USAGE'),
   'may_promote', has_function_privilege('pg_promote(boolean,integer)', 'EXECUTE'))
 FROM (SELECT pg_is_in_recovery() AS recovering) AS r
