@@ -25,7 +25,7 @@ from runners.postgres.config import PostgresConfig, address_of, shown
 from runners.postgres.programs import ProgramFailed
 from runners.postgres.psql import Access, Denied, QueryFailed, Unreachable, nobody_listens
 from runners.postgres.view import Server, View, look, look_at
-from taskerman import Context
+from taskerman import CommandFailed, Context
 
 __all__ = ["NotReady", "Shutdown", "Switchover", "read_shutdown", "wrong_folder"]
 
@@ -74,11 +74,15 @@ class Switchover:
         self._start()
 
     def settle(self) -> str:
-        """Bring to an end what was cut off; how, in words, "" when there was nothing. Idempotent. Never raises for what
-        cannot be reached."""
-        step, heir = str(self.ctx.saved.get("step") or ""), str(self.ctx.saved.get("heir") or "")
-        if not step or step == "done":
+        """Bring to an end what was cut off; how, in words, "" when there was nothing. Idempotent."""
+        if not (step := str(self.ctx.saved.get("step") or "")) or step == "done":
             return ""
+        try:
+            return self._settle(step, str(self.ctx.saved.get("heir") or ""))
+        except (CommandFailed, NotReady) as error:
+            return f"it could not be brought to its end: {error}"
+
+    def _settle(self, step: str, heir: str) -> str:
         view = self._look_until_sure()
         if view.own is not None and (view.primaries or not view.own.replica):
             return "the server runs"
@@ -87,10 +91,7 @@ class Switchover:
         if view.primaries:
             return self._follow(view)
         if step in ("promoting", "promoted"):
-            try:
-                self._promote(heir, SETTLE_S / 2)
-            except NotReady as error:
-                return f"the server stays fenced: {error}"
+            self._promote(heir, SETTLE_S / 2)
             self._start()
             return f"{heir} was promoted, and the server is its replica"
         if view.own is not None:
@@ -98,9 +99,9 @@ class Switchover:
         if view.silent or view.denied:
             self.fence()
             names = ", ".join(sorted({*view.silent, *view.denied}))
-            return (
-                f"the server stays down and fenced ({_SIGNAL}), because it is not known whether {names} is the primary "
-                f"now. If none is: remove the file and start the server"
+            raise NotReady(
+                f"the server stays down and fenced ({_SIGNAL}), because nobody knows whether {names} is the primary "
+                "now. If none is: remove the file and start the server"
             )
         return self._back()
 
