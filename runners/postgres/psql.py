@@ -36,7 +36,9 @@ __all__ = [
 
 _LOST = 2
 """What psql exits with when there is no connection (any more)."""
-_STARTING = re.compile(r"FATAL:\s+the database system is (starting up|shutting down|in recovery mode|not yet accepting)")
+_STARTING = re.compile(
+    r"FATAL:\s+the database system is (starting up|shutting down|in recovery mode|not yet accepting)"
+)
 """In English at least; in another language pg_isready is asked, a moment later."""
 _BUSY = re.compile(r"FATAL:\s+(sorry, too many clients|remaining connection slots|too many connections)")
 _FATAL = re.compile(r"(FATAL:|no password supplied)")

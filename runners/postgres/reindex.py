@@ -71,7 +71,9 @@ class ReindexConcurrently(UpkeepRunner):
         wanted = self._wanted()
         names = {each["name"] for each in wanted}
         if missing := [name for name in self.args.indexes if name not in names]:
-            return Refuse(f"there is no index {', '.join(missing)} that can be rebuilt concurrently; write schema.index")
+            return Refuse(
+                f"there is no index {', '.join(missing)} that can be rebuilt concurrently; write schema.index"
+            )
         if not wanted and not self._leftovers():
             return Skip("no index is invalid or bloated")
         needed = 2 * max((each["bytes"] for each in wanted), default=0)

@@ -72,9 +72,7 @@ class Vacuum(UpkeepRunner):
                     continue
                 how = "VACUUM (ANALYZE, SKIP_LOCKED)" if self.args.analyze else "VACUUM (SKIP_LOCKED)"
                 self.ctx.log("vacuums", database=database, table=table["name"])
-                self.access().tell(
-                    self.config.own, [f"{how} {table['name']}"], database=database, settings=settings
-                )
+                self.access().tell(self.config.own, [f"{how} {table['name']}"], database=database, settings=settings)
                 done += 1
         self.ctx.log("vacuumed", tables=done)
         self.ctx.save(ended=True)

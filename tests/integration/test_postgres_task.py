@@ -303,9 +303,7 @@ def _dsn(store: PostgresStore, member: Member) -> str:
 
 def test_a_command_that_hands_nothing_over_restarts_nothing(store: PostgresStore) -> None:
     old = store.primary()
-    harness = restart(
-        store, old, settings={"handover": "command", "switchover": ["true"]}, handover_timeout_s=0.5
-    )
+    harness = restart(store, old, settings={"handover": "command", "switchover": ["true"]}, handover_timeout_s=0.5)
     with pytest.raises(NotReady, match="still the primary"):
         harness.execute_action()
     assert store.restarts() == []
