@@ -34,7 +34,7 @@ def test_replicas_are_restarted_first_then_the_primary_hands_over_and_no_request
     before = store.primary()
     assert house.member(next(iter(house.nodes))) is before, "its turn comes first"
     store.forget_events()
-    with Load(store.client, clients=3) as load:
+    with Load(store.client, clients=2, every_s=0.03) as load:
         task = house.submit("restart")
         at.until(lambda: len(house.records.ended(task)) == 3, "three ends", within_s=90)
         store.wait_until_well()
