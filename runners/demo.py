@@ -1,11 +1,17 @@
 """`demo_task:restart`: restarts one HTTP service. Small on purpose: it is the runner to copy from.
 
-The node's configuration says what is needed to do it here:
+It waits while more of the other nodes are down than the task itself may have taken down. The service is well again when
+it says so and runs as another start than the one that was noted before; the same comparison says, when the process that
+acted is lost, whether the restart happened.
 
-    restart     the command that asks the machine's service manager, as a list: ["systemctl", "restart", "web"]
-    health_url  where the service says how it is: 200 when it is well, and a JSON object whose `started` is another
-                one after every start
-    peers       the same for the other nodes of the cluster: {"web-2": "http://10.0.0.2/health"}
+```toml
+actions = ["demo_task:restart"]
+
+[runners.demo_task]
+restart = ["systemctl", "restart", "web"]
+health_url = "http://127.0.0.1:8080/health"             # 200 and {"started": ...}, another value after every start
+peers = {"web-2" = "http://10.0.0.2:8080/health"}       # the same for the other nodes
+```
 """
 
 from __future__ import annotations
@@ -17,7 +23,7 @@ import urllib.request
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from taskerman import Check, CommandFailed, Go, Recovered, Refuse, TaskRunner, Wait
+from taskerman import Check, Go, Recovered, TaskRunner, Wait
 
 __all__ = ["Restart"]
 
@@ -55,21 +61,40 @@ class Restart(TaskRunner):
     """Asks the service manager for a restart, when enough of the other nodes are well."""
 
     class Args(BaseModel):
-        """`force`: also when other nodes are down. `seconds`: how long the action lasts at least, after the restart."""
+        """Of a restart."""
 
         model_config = ConfigDict(extra="forbid", frozen=True)
 
-        force: bool = False
-        seconds: float = Field(default=0.0, ge=0.0, le=3600.0)
+        force: bool = Field(default=False, description="also when other nodes are down")
+        seconds: float = Field(
+            default=0.0, ge=0.0, le=3600.0, description="how long the action lasts at least, after the restart"
+        )
+
+    class Config(BaseModel):
+        """`[runners.demo_task]` of a node's settings file."""
+
+        model_config = ConfigDict(extra="forbid", frozen=True)
+
+        restart: tuple[str, ...] = Field(
+            min_length=1, description="the command that asks the machine's service manager for a restart"
+        )
+        health_url: str = Field(
+            min_length=1,
+            description="where the service says how it is: 200 when it is well, and a JSON object whose `started` is "
+            "another one after every start",
+        )
+        peers: dict[str, str] = Field(
+            default_factory=dict, description="the same for the other nodes of the cluster, by their ids"
+        )
 
     args: Args
+    config: Config
     description = "restarts the node's HTTP service"
 
     def pre_check(self) -> Check:
         """Go when no more peers are down than the task itself may have taken down."""
-        if missing := {"restart", "health_url"} - set(self.ctx.settings):
-            return Refuse(f"this node's configuration for demo_task has no {' and no '.join(sorted(missing))}")
-        down = [node for node, url in self._peers().items() if node != self.ctx.node_id and not ask_health(url).well]
+        peers = {node: url for node, url in self.config.peers.items() if node != self.ctx.node_id}
+        down = [node for node, url in peers.items() if not ask_health(url).well]
         self.ctx.log("looked at the peers", down=down)
         if len(down) > self.ctx.cap - 1 and not self.args.force:
             return Wait(f"not well: {', '.join(sorted(down))}", of="cluster")
@@ -78,7 +103,7 @@ class Restart(TaskRunner):
     def execute_action(self) -> None:
         """Note which start this is, then have the service restarted."""
         self.ctx.save(started_before=self._own_health().started, restarted=False)
-        self.ctx.command(self._restart_command())
+        self.ctx.command(self.config.restart)
         self.ctx.save(restarted=True)
         time.sleep(self.args.seconds)
 
@@ -104,14 +129,4 @@ class Restart(TaskRunner):
         return Recovered.UNKNOWN if self.ctx.saved.get("restarted") else Recovered.NOT_DONE
 
     def _own_health(self) -> Health:
-        return ask_health(str(self.ctx.settings["health_url"]))
-
-    def _peers(self) -> dict[str, str]:
-        peers = self.ctx.settings.get("peers")
-        return {node: str(url) for node, url in peers.items()} if isinstance(peers, dict) else {}
-
-    def _restart_command(self) -> list[str]:
-        command = self.ctx.settings["restart"]
-        if not isinstance(command, list) or not command:
-            raise CommandFailed([], None, "", f"restart is {command!r:.100}, not a list of words")
-        return [str(word) for word in command]
+        return ask_health(self.config.health_url)

@@ -51,7 +51,7 @@ from taskerman.policy.conclusion import Pace
 from taskerman.policy.guards import SizeGuard
 from taskerman.policy.upkeep import Upkeep
 
-__all__ = ["DEFAULT_FILE", "FILE_VARIABLE", "PREFIX", "Loaded", "Setting", "Settings", "load"]
+__all__ = ["DEFAULT_FILE", "FILE_VARIABLE", "PREFIX", "Loaded", "Setting", "Settings", "load", "read_toml"]
 
 PREFIX = "TASKERMAN_"
 FILE_VARIABLE = "TASKERMAN_SETTINGS_FILE"
@@ -367,7 +367,7 @@ def load() -> Loaded:
         raise UsageError(
             f"A setting in the environment cannot be read: {error}.", next_step="Write it as JSON."
         ) from error
-    from_file = {} if file is None else _read(file)
+    from_file = {} if file is None else read_toml(file)
     origins = {name: str(file) for name in from_file} | dict.fromkeys(from_environment, "environment")
     known = {_variable(name) for name in Settings.model_fields} | {FILE_VARIABLE}
     unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
@@ -404,7 +404,8 @@ def _file() -> Path | None:
     return DEFAULT_FILE if DEFAULT_FILE.exists() else None
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read_toml(file: Path) -> dict[str, Any]:
+    """What a settings file says, unjudged. Raises `UsageError`."""
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:

@@ -35,3 +35,32 @@ class InstanceConfig(BaseModel):
         default=(),
         description="commands that must all end with 0 before the node counts as well, before as after; 20 s each",
     )
+    drain: tuple[str, ...] = Field(
+        default=(),
+        description="before a replacement: the command that takes the node's work away; it ends with 0 when there is "
+        "none left. Empty: nothing is drained",
+    )
+    undrain: tuple[str, ...] = Field(
+        default=(), description="takes `drain` back, when the machine is not replaced after all; may be repeated"
+    )
+    refresh: tuple[str, ...] = Field(
+        default=("apt-get", "-q", "update"), description="learns which packages there are; empty: it is not needed"
+    )
+    finish: tuple[str, ...] = Field(
+        default=("dpkg", "--configure", "-a"), description="finishes an upgrade that was broken off; may be repeated"
+    )
+    upgrade: Words = Field(
+        default=("apt-get", "-q", "-y", "-o", "Dpkg::Options::=--force-confold", "--with-new-pkgs", "upgrade"),
+        description="upgrades the packages without asking anybody anything; may be repeated",
+    )
+    audit: tuple[str, ...] = Field(
+        default=("dpkg", "--audit"), description="prints nothing when no package is half installed; empty: not asked"
+    )
+    lock_files: tuple[str, ...] = Field(
+        default=("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock"),
+        description="while another process has one of them locked, packages are being installed: that is waited for",
+    )
+    room_in: tuple[str, ...] = Field(
+        default=("/var/cache/apt/archives", "/usr", "/boot"), description="where an upgrade needs room"
+    )
+    room_mb: int = Field(default=300, ge=0, description="MiB that must be free in each of them")

@@ -33,7 +33,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_e
 
 from taskerman.errors import NotFound, NotPermitted, TaskermanError, TransientError, UsageError
 
-__all__ = ["AWS_ERRORS", "PATIENCE", "Aws", "Deadline", "error_code", "explain", "persist"]
+__all__ = ["AWS_ERRORS", "PATIENCE", "Aws", "Deadline", "Service", "error_code", "explain", "persist"]
 
 T = TypeVar("T")
 
@@ -64,6 +64,9 @@ _MISSING = frozenset({"NonExistentQueue", "QueueDoesNotExist"})
 _TOO_EARLY = "QueueDeletedRecently"
 
 
+Service = Literal["sqs", "ec2", "s3", "autoscaling"]
+
+
 class Aws:
     """The clients of one process. Nothing is built, and nothing is asked, before the first is wanted."""
 
@@ -87,7 +90,7 @@ class Aws:
         self._session: boto3.Session | None = None
         self._clients: dict[tuple[str, float], Any] = {}
 
-    def client(self, service: Literal["sqs", "ec2", "s3"], *, read_timeout: timedelta, connections: int = 10) -> Any:
+    def client(self, service: Service, *, read_timeout: timedelta, connections: int = 10) -> Any:
         """The client of `service` that waits `read_timeout` for an answer; the same one each time, for all threads.
 
         `connections`: how many it keeps open; more may be used at a time. Raises `UsageError` when boto3's settings
@@ -107,7 +110,7 @@ class Aws:
         for client in clients:
             client.close()
 
-    def _build(self, service: Literal["sqs", "ec2", "s3"], read_timeout_s: float, connections: int) -> Any:
+    def _build(self, service: Service, read_timeout_s: float, connections: int) -> Any:
         config = Config(
             connect_timeout=CONNECT_TIMEOUT_S,
             read_timeout=read_timeout_s,

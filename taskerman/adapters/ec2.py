@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from taskerman.adapters.aws import AWS_ERRORS, PATIENCE, Aws, Deadline, explain, persist
+from taskerman.adapters.aws import AWS_ERRORS, PATIENCE, Aws, Deadline, Service, explain, persist
 from taskerman.errors import Bug, DiscoveryFailed, Ec2Unavailable, UsageError
 from taskerman.model.cluster import Fate, Node, clusters_of_tag
 from taskerman.model.ids import ClusterName
@@ -24,6 +24,7 @@ __all__ = ["CLUSTER_TAG", "Ec2Discovery", "discovery"]
 
 CLUSTER_TAG = "taskerman:cluster"
 PAGE = 1000
+GROUP_IDS_A_QUESTION = 50
 IDS_A_QUESTION = 200  # EC2 takes at most so many values in one filter
 
 _ANSWER_TIMEOUT = timedelta(seconds=20)
@@ -36,8 +37,8 @@ _CONTROLS = 5
 class Ec2Discovery:
     """The `Discovery` of document field `aws_tags`. A node id is an instance id. Safe to use from several threads.
 
-    Needs the right `ec2:DescribeInstances` and no other. EC2 is eventually consistent: an instance may be missing for
-    some seconds after its start.
+    Needs the right `ec2:DescribeInstances`, and for `in_service` one more. EC2 is eventually consistent: an instance
+    may be missing for some seconds after its start.
     """
 
     def __init__(
@@ -95,6 +96,22 @@ class Ec2Discovery:
                     fates[node] = Fate.ABSENT
         return fates
 
+    def in_service(self, nodes: Collection[str]) -> Mapping[str, str]:
+        """See `InService.in_service`: as their Auto Scaling groups say; an instance of none is in service.
+
+        Needs the right `autoscaling:DescribeAutoScalingInstances`, and asks nothing for no nodes.
+        """
+        told = dict.fromkeys(nodes, "")
+        remaining = iter(sorted(told))
+        while some := list(islice(remaining, GROUP_IDS_A_QUESTION)):
+            what = f"whether {len(some)} nodes are in service"
+            answer = self._call("autoscaling", "describe_auto_scaling_instances", {"InstanceIds": some}, what)
+            for instance in answer["AutoScalingInstances"]:
+                state, health = instance["LifecycleState"], instance["HealthStatus"]
+                if state != "InService" or health.lower() != "healthy":
+                    told[instance["InstanceId"]] = f"is {state} and {health.lower()} to its group"
+        return told
+
     def _instances(
         self, filters: Mapping[str, Sequence[str]], *, what: str, whatever_state: bool = False
     ) -> Iterator[Mapping[str, Any]]:
@@ -143,9 +160,12 @@ class Ec2Discovery:
         return tuple(found.values())
 
     def _ask(self, question: Mapping[str, Any], what: str) -> Mapping[str, Any]:
+        return self._call("ec2", "describe_instances", question, what)
+
+    def _call(self, service: Service, operation: str, question: Mapping[str, Any], what: str) -> Mapping[str, Any]:
         try:
-            client = self._aws.client("ec2", read_timeout=_ANSWER_TIMEOUT)
-            page: Mapping[str, Any] = persist(lambda: client.describe_instances(**question), Deadline(self._patience))
+            call = getattr(self._aws.client(service, read_timeout=_ANSWER_TIMEOUT), operation)
+            page: Mapping[str, Any] = persist(lambda: call(**question), Deadline(self._patience))
         except AWS_ERRORS as error:
             explained = explain(error, doing=f"discover {what}", unavailable=Ec2Unavailable)
             raise DiscoveryFailed(explained.what, next_step=explained.next_step) from error

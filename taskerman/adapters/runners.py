@@ -7,6 +7,7 @@ runner's import may be slow, or broken, and must hurt only who asks for that run
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -15,9 +16,10 @@ from importlib.metadata import EntryPoint, entry_points
 
 from pydantic import JsonValue, ValidationError
 
-from taskerman.errors import ActionArgsInvalid, ActionUnknown, TaskermanError
+from taskerman.errors import ActionArgsInvalid, ActionUnknown, RunnerMisconfigured, TaskermanError
+from taskerman.model.action import ActionDescription
 from taskerman.model.task import ActionTraits
-from taskerman.runner.base import TaskRunner, load_runner, validate_args
+from taskerman.runner.base import TaskRunner, load_runner, validate_args, validate_config
 
 __all__ = ["GROUP", "InstalledRunners"]
 
@@ -25,7 +27,7 @@ GROUP = "taskerman.runners"
 
 
 class InstalledRunners:
-    """The `Catalog` of what is installed beside this program, as it was when it was first asked."""
+    """The `Catalog`, and the `Guide`, of what is installed beside this program, as it was when it was first asked."""
 
     def __init__(self, group: str = GROUP) -> None:
         """`group`: of the entry points."""
@@ -47,6 +49,7 @@ class InstalledRunners:
             return ActionTraits(
                 when_lost=runner.when_lost,
                 reboots=runner.reboots,
+                replaces=runner.replaces,
                 soft_s=_seconds(runner.soft),
                 settle_s=_seconds(runner.settle),
                 scope=runner.scope or None,
@@ -70,6 +73,41 @@ class InstalledRunners:
                 f"{action}: its own check of action_args broke: {type(error).__name__}: {error}.",
                 next_step="Correct the arguments, or that runner's Args.",
             ) from error
+
+    def describe(self, action: str) -> ActionDescription:
+        """See `Guide.describe`."""
+        from taskerman.runner.describing import describe  # noqa: PLC0415  (only people ask)
+
+        runner, traits = self._load(action), self.traits(action)
+        try:
+            return describe(action, runner, traits, self._introducing(action, runner.__module__))
+        except Exception as error:  # whatever a foreign model does when it is asked for its schema
+            raise ActionUnknown(
+                f"The runner of {action!r} cannot be described: {type(error).__name__}: {error}.",
+                next_step="Correct its Args and its Config: each must have a JSON Schema.",
+            ) from error
+
+    def check_config(self, action: str, settings: Mapping[str, JsonValue]) -> bool:
+        """See `Guide.check_config`. The rules are those of the attempt itself: the same function checks there."""
+        runner = self._load(action)
+        try:
+            return validate_config(runner, settings) is not None
+        except RunnerMisconfigured as error:
+            raise RunnerMisconfigured(f"{action}: {error.what}", next_step=error.next_step) from error
+        except Exception as error:  # whatever a foreign validator does
+            raise RunnerMisconfigured(
+                f"{action}: its own check of the configuration broke: {type(error).__name__}: {error}.",
+                next_step="Correct the configuration, or that runner's Config.",
+            ) from error
+
+    def _introducing(self, action: str, module: str) -> str:
+        """The module whose docstring is about the runner as a whole: its package, where nothing but this runner is in
+        it and it says something, else the operation's own module."""
+        package, _, _ = module.rpartition(".")
+        mine, _, _ = action.partition(":")
+        inside = {name.partition(":")[0] for name, offers in self._entries.items()
+                  if any(f"{offer.module}.".startswith(f"{package}.") for offer in offers)}  # fmt: skip
+        return package if package and inside == {mine} and sys.modules[package].__doc__ else module
 
     @cached_property
     def _entries(self) -> Mapping[str, Sequence[EntryPoint]]:

@@ -185,7 +185,8 @@ class ChildSpec:
     `boot_id`: of this boot. `target`: `module:Class`. `settings`: this node's configuration for the runner. `saved`:
     what an earlier child of this assignment saved. `cgroup`: what it enters first, if anything. `bounds`: what binds it
     there; `rlimit_memory_mb`: where no group can bind its memory, each of its processes. `log_form`: of the log's
-    lines. `accepted_at`: when a router accepted the task, RFC 3339. `log_max_bytes`, `tail_bytes`: bounds of the attempt's log and of a result's tail.
+    lines. `accepted_at`: when a router accepted the task, RFC 3339. `log_max_bytes`, `tail_bytes`: bounds of the
+    attempt's log and of a result's tail.
     """
 
     attempt: str

@@ -48,6 +48,7 @@ if TYPE_CHECKING:  # what only some processes need is imported where it is opene
     from taskerman.control.history import HistoryUpgraded
     from taskerman.exclusive import Kit as ExclusiveKit
     from taskerman.janitor import Janitor
+    from taskerman.ports.catalog import Guide
     from taskerman.ports.schedules import ScheduleFiles, ScheduleStore
     from taskerman.router import Router
     from taskerman.scheduler import Scheduler
@@ -58,6 +59,7 @@ __all__ = [
     "Connect",
     "collect_schedules",
     "generate_key",
+    "guide",
     "identity_digest",
     "open_agent",
     "open_desk",
@@ -71,6 +73,8 @@ __all__ = [
     "open_scheduler",
     "read_mapping",
     "read_settings",
+    "schedule_text",
+    "shipped_schedules",
     "sign_document",
     "subject_of",
     "upgrade_history",
@@ -306,6 +310,26 @@ def open_schedule_files(settings: Settings, named: str | None = None) -> Iterato
         if not path.exists():
             raise UsageError(f"There is no folder or file {place}.", next_step="Name one, or set TASKERMAN_SCHEDULES.")
         yield DeclaredFiles(Folder(path) if path.is_dir() else Folder(path.parent, only=path.name))
+
+
+def guide() -> Guide:
+    """What can be told of the installed actions. Nothing is reached, and nothing imported that is not asked for."""
+    return InstalledRunners()
+
+
+def shipped_schedules() -> ScheduleFiles | None:
+    """The examples beside this program, in `configs/tasks`; None where it was installed without them."""
+    from taskerman.adapters.schedules import DeclaredFiles, Folder  # noqa: PLC0415
+
+    folder = Path(__file__).parents[2] / _WHERE_SCHEDULES_ARE
+    return DeclaredFiles(Folder(folder)) if (folder.parent / "schedule.schema.json").exists() else None
+
+
+def schedule_text(definition: JsonValue) -> str:
+    """A schedule's definition as a file has it."""
+    from taskerman.adapters.schedules.writing import schedule_text as text  # noqa: PLC0415
+
+    return text(definition)
 
 
 def collect_schedules(folder: Path, out: Path | None, *, installed_at: str | None, check: bool) -> Collected:

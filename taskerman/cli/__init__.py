@@ -20,6 +20,7 @@ __all__ = ["invoke", "main"]
 INTERRUPTED = 130
 
 _LISTS = {
+    "actions": ("list", "show"),
     "slots": ("list", "release"),
     "scopes": ("list", "set"),
     "groups": ("list", "set"),

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from taskerman.cli import (
+    actions,
     breakers,
     collecting,
     daemons,
@@ -20,6 +21,7 @@ from taskerman.cli import (
     installation,
     keys,
     letters,
+    new_runner,
     planning,
     schedule_edits,
     schedules,
@@ -58,6 +60,8 @@ VERBS: dict[str, Callable[..., Any] | typer.Typer] = {
     "validate": validating.validate,
     "plan": planning.plan,
     "diff": planning.diff,
+    "actions": actions.actions,
+    "new-runner": new_runner.new_runner,
     "router": daemons.router,
     "agent": daemons.agent,
     "janitor": daemons.janitor,

@@ -19,7 +19,7 @@ __all__ = ["agent", "demo", "janitor", "router", "scheduler"]
 
 
 def router() -> None:
-    """Route tasks: resolve the cluster, fix the plan, ring the nodes. Any number may run; SIGTERM ends it."""
+    """Route tasks: resolve the cluster, fix the plan, ring nodes. Any number may run; SIGTERM ends it."""
     from taskerman import bootstrap  # noqa: PLC0415
 
     settings = bootstrap.read_settings().settings

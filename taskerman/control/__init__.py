@@ -7,6 +7,7 @@ its own transaction.
 
 from __future__ import annotations
 
+from taskerman.control.actions import check_config, list_actions, show_action
 from taskerman.control.breakers import reset_breaker, show_breakers
 from taskerman.control.comparing import compare
 from taskerman.control.dead_letters import discard, list_letters, redrive, show_letter
@@ -42,6 +43,7 @@ __all__ = [
     "add_schedule",
     "approve",
     "cancel",
+    "check_config",
     "check_order",
     "check_wanted",
     "check_why",
@@ -57,6 +59,7 @@ __all__ = [
     "hold",
     "in_force",
     "initialise",
+    "list_actions",
     "list_groups",
     "list_letters",
     "list_schedules",
@@ -80,6 +83,7 @@ __all__ = [
     "resume_schedule",
     "set_group",
     "set_scope",
+    "show_action",
     "show_breakers",
     "show_letter",
     "show_schedule",

@@ -8,6 +8,8 @@ that it may write.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from functools import partial
@@ -58,30 +60,57 @@ def initialise(
 
 
 def examine(desk: Desk, subject: Subject) -> Examination:
-    """Look at everything that a router, an agent and a person need from here. Never raises for what it finds."""
-    findings: list[Finding] = []
-    for what, look in _questions(desk, subject):
+    """Look at everything that a router, an agent and a person need from here. Never raises for what it finds.
+
+    Each part of the outside world is asked in a thread of its own: one that does not answer is waited for, and who asks
+    because nothing works waits for the slowest of them and not for all.
+    """
+    questions = list(_questions(desk, subject))
+    found: list[list[Finding]] = [[] for _ in questions]
+
+    def ask(whom: str) -> None:
+        for place, question in enumerate(questions):
+            if question.whom == whom:
+                found[place] = question.findings()
+
+    parts = list(dict.fromkeys(question.whom for question in questions))
+    with ThreadPoolExecutor(len(parts)) as pool:
+        for _ in pool.map(ask, parts):
+            pass
+    return Examination(findings=tuple(finding for findings in found for finding in findings))
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """`whom`: the part of the world that it asks; a part is asked one question at a time."""
+
+    whom: str
+    what: str
+    look: Callable[[], Sequence[Finding]]
+
+    def findings(self) -> list[Finding]:
+        """What it found; that it could not look is a finding, too."""
         try:
-            findings += look()
+            return list(self.look())
         except TaskermanError as error:
-            findings.append(_failed(what, error))
-    return Examination(findings=tuple(findings))
+            return [_failed(self.what, error)]
 
 
-def _questions(desk: Desk, subject: Subject) -> Iterator[tuple[str, Callable[[], Sequence[Finding]]]]:
-    yield "settings", partial(_settings, subject)
-    yield "aws", partial(aws_wire, subject)
-    yield "zookeeper", partial(_zookeeper, desk)
-    yield "installation", partial(_installation, desk)
-    yield "rights", partial(rights_here, desk, subject)
+def _questions(desk: Desk, subject: Subject) -> Iterator[_Question]:
+    """In the order in which people read the answers."""
+    yield _Question("here", "settings", partial(_settings, subject))
+    yield _Question("here", "aws", partial(aws_wire, subject))
+    yield _Question("zookeeper", "zookeeper", partial(_zookeeper, desk))
+    yield _Question("zookeeper", "installation", partial(_installation, desk))
+    yield _Question("zookeeper", "rights", partial(rights_here, desk, subject))
     for queue in (desk.names.tasks, desk.names.dead_letter):
-        yield f"queue {queue}", partial(_queue, desk, queue)
-    yield "discovery", partial(_discovery, desk, subject)
-    yield "node", partial(_node, desk, subject)
-    yield "actions", partial(_actions, desk, subject)
-    yield "isolation", partial(_isolation, subject)
-    yield "history", partial(history_here, subject)
-    yield "signatures", partial(keys_here, subject)
+        yield _Question(queue, f"queue {queue}", partial(_queue, desk, queue))
+    yield _Question("discovery", "discovery", partial(_discovery, desk, subject))
+    yield _Question("zookeeper", "node", partial(_node, desk, subject))
+    yield _Question("here", "actions", partial(_actions, desk, subject))
+    yield _Question("here", "isolation", partial(_isolation, subject))
+    yield _Question("history", "history", partial(history_here, subject))
+    yield _Question("here", "signatures", partial(keys_here, subject))
 
 
 def _settings(subject: Subject) -> Sequence[Finding]:

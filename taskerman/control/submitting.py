@@ -177,6 +177,7 @@ def _judge(desk: Desk, prepared: Prepared) -> tuple[Plan, int]:
         sent_at=now,
         now=now,
         filled=filled,
+        replaces=traits.replaces,
     )
     return plan, len(discovered)
 

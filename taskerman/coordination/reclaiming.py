@@ -18,11 +18,11 @@ from taskerman.coordination.snapshot import as_names, as_record
 from taskerman.errors import Bug
 from taskerman.model.assignment import Progress
 from taskerman.model.attempt import Attempt, NodeRecord
-from taskerman.model.ids import NodeId
+from taskerman.model.ids import AttemptId, NodeId
 from taskerman.model.outcome import DeadLetterState, End, Outcome
 from taskerman.model.plan import Plan
 from taskerman.model.task import TaskControl, TaskState
-from taskerman.policy.conclusion import fail_for_good, give_up
+from taskerman.policy.conclusion import Ending, fail_for_good, give_up, spend
 from taskerman.policy.reclaiming import Proof, allowance
 from taskerman.ports.tree import Check, Children, Committed, Create, Delete, Get, Op, Record, Set, Tree
 
@@ -54,11 +54,15 @@ class NotYet(Enum):
     MOVING = auto()  # what was read changed whenever it was written; try again
 
 
-def reclaim(tree: Tree, proof: Proof, *, at: datetime, an_hour: int) -> Reclaimed | Capped | NotYet:
+def reclaim(
+    tree: Tree, proof: Proof, *, at: datetime, an_hour: int, replaced: tuple[AttemptId, str] | None = None
+) -> Reclaimed | Capped | NotYet:
     """RECLAIM, with the proof that the machine of `proof.node` is terminated. Safe by two at a time.
 
     `at`: the tree's time; the cap (`an_hour` nodes) is counted in it, and kept by the janitors' record, in this very
-    transaction. Raises `AnswerUnknown`: call again; a second time it finds the node gone already.
+    transaction. `replaced`: the attempt whose action it was to terminate the machine, and why it counts as replaced;
+    then that one has succeeded, and no cap binds what was asked for. Raises `AnswerUnknown`: call again; a second time
+    it finds the node gone already.
     """
     for _ in range(_TRIES):
         known, known_version = janitor_record(tree)
@@ -68,13 +72,17 @@ def reclaim(tree: Tree, proof: Proof, *, at: datetime, an_hour: int) -> Reclaime
         if record.gone:
             return NotYet.GONE_ALREADY
         lately = [one for one in known.declared if allowance([one.at], at, 1) == 0]
-        if not allowance([one.at for one in lately], at, an_hour):
+        attempt = record.attempt
+        asked_for = replaced is not None and attempt is not None and attempt.id == replaced[0]
+        if replaced is not None and not asked_for:
+            return NotYet.MOVING  # it is in another attempt than the caller judged, or in none
+        if not asked_for and not allowance([one.at for one in lately], at, an_hour):
             return Capped(an_hour)
         slots = _slots_of(tree, proof.node)
         if len(slots) < len(record.attempt.scopes if record.attempt is not None else record.kept):
             continue  # they moved while they were read
         gone = record.model_copy(update={"attempt": None, "revoke": None, "gone": True, "kept": ()})
-        declared = (*lately, Declared(node=proof.node, at=at))
+        declared = tuple(lately) if asked_for else (*lately, Declared(node=proof.node, at=at))
         after = known.model_copy(update={"declared": declared})
         ops: list[Op] = [
             Set(layout.JANITOR, after.to_json(), known_version),
@@ -82,7 +90,7 @@ def reclaim(tree: Tree, proof: Proof, *, at: datetime, an_hour: int) -> Reclaime
             *(Delete(slot) for slot in slots),
         ]
         if record.attempt is not None:
-            lost = _lose(tree, record.attempt, proof, at)
+            lost = _lose(tree, record.attempt, proof, at, replaced[1] if replaced else None)
             if lost is None and _stands(tree, path, found):
                 task = record.attempt.task
                 raise Bug(f"{proof.node} is in attempt {record.attempt.id}, and {task} has no records of it.")
@@ -141,8 +149,9 @@ def end_gone(tree: Tree, plan: Plan, node: NodeId, at: datetime) -> bool:
     return isinstance(tree.commit(ops), Committed)
 
 
-def _lose(tree: Tree, attempt: Attempt, proof: Proof, at: datetime) -> list[Op] | None:
-    """The attempt ends with the machine that it was on: used from the budget, and a person is told.
+def _lose(tree: Tree, attempt: Attempt, proof: Proof, at: datetime, replaced: str | None) -> list[Op] | None:
+    """The attempt ends with the machine that it was on: used from the budget, and a person is told; one that was
+    `replaced`, which says why, has succeeded.
 
     None: there are no records of it, as when it has ended since.
     """
@@ -152,19 +161,20 @@ def _lose(tree: Tree, attempt: Attempt, proof: Proof, at: datetime) -> list[Op] 
     found_ctl, found_progress = as_record(ctl), as_record(progress)
     if not isinstance(plan, Plan) or found_ctl is None or found_progress is None:
         return None
-    after = fail_for_good(
-        Outcome.GONE,
-        node=node,
-        control=layout.decode(TaskControl, found_ctl, layout.control(task)),
-        max_failures=plan.task.taskerman_params.failure_args.max_failures,
-    )
+    control = layout.decode(TaskControl, found_ctl, layout.control(task))
+    budget = plan.task.taskerman_params.failure_args.max_failures
+    if replaced is not None:
+        ending = Ending(Outcome.SUCCEEDED, replaced, post_check_passed=True)
+        after = spend(ending, node=node, control=control, again=False, kept=False, max_failures=budget) or control
+    else:
+        after = fail_for_good(Outcome.GONE, node=node, control=control, max_failures=budget)
     end = End(
-        outcome=Outcome.GONE,
+        outcome=Outcome.SUCCEEDED if replaced is not None else Outcome.GONE,
         attempt=attempt.id,
         attempts=attempt.k,
-        reason=f"{node} was terminated in the middle of its attempt: {proof.why}",
+        reason=replaced or f"{node} was terminated in the middle of its attempt: {proof.why}",
         at=at,
-        dead_letter=DeadLetterState.OWED,
+        dead_letter=DeadLetterState.NONE if replaced is not None else DeadLetterState.OWED,
     )
     return [
         Create(layout.end(task, node), end.to_json()),

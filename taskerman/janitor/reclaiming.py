@@ -15,7 +15,9 @@ from taskerman.coordination.plans import read_plan
 from taskerman.coordination.reclaiming import Capped, NotYet, end_gone, reclaim
 from taskerman.coordination.router_moves import RouterMoves
 from taskerman.janitor.kit import Kit, Turn
-from taskerman.model.ids import NodeId, TaskId
+from taskerman.janitor.succession import NotReplaced, succession
+from taskerman.model.attempt import Attempt
+from taskerman.model.ids import AttemptId, NodeId, TaskId
 from taskerman.model.plan import Plan
 from taskerman.model.slot import SlotNote
 from taskerman.policy.reclaiming import Proof, prove
@@ -37,12 +39,14 @@ class Reclaiming:
         self.every_s = kit.upkeep.reclaim_every_s
         self._term = 0
         self._absent: dict[str, dict[NodeId, float]] = {}
+        self._awaited: dict[AttemptId, str] = {}
 
     def do(self, turn: Turn) -> None:
         """See `Chore.do`."""
         if turn.term != self._term:
             self._term = turn.term
             self._absent.clear()
+            self._awaited.clear()
         wanted = self._wanted()
         self._absent = {name: self._absent.get(name, {}) for name in wanted}
         self._kit.each(self.name, sorted(wanted), lambda name: self._ask(name, wanted[name], turn), str)
@@ -108,11 +112,22 @@ class Reclaiming:
 
     def _reclaim(self, proof: Proof, turn: Turn) -> None:
         kit = self._kit
-        done = reclaim(kit.tree, proof, at=turn.tree_time, an_hour=kit.upkeep.reclaims_an_hour)
+        replaced = None
+        if (found := self._replacing(proof.node)) is not None:
+            attempt, plan = found
+            said = succession(kit, plan, proof.node)
+            if isinstance(said, NotReplaced):
+                self._await(attempt, said.why)
+                return
+            replaced = (attempt.id, said.why)
+        done = reclaim(kit.tree, proof, at=turn.tree_time, an_hour=kit.upkeep.reclaims_an_hour, replaced=replaced)
         if isinstance(done, Capped):
             kit.say("reclaim_capped", "error", node=proof.node, why=proof.why, an_hour=done.an_hour)
             return
         if isinstance(done, NotYet):
+            return
+        if replaced is not None:
+            kit.say("node_replaced", node=proof.node, attempt=replaced[0], why=replaced[1], freed=len(done.freed))
             return
         kit.say(
             "node_gone",
@@ -122,6 +137,20 @@ class Reclaiming:
             freed=len(done.freed),
             attempt=done.attempt.id if done.attempt else None,
         )
+
+    def _replacing(self, node: NodeId) -> tuple[Attempt, Plan] | None:
+        """The attempt whose action it is to terminate this very machine, and its plan."""
+        (record,) = node_records(self._kit.tree, [node])
+        if record is None or record.attempt is None:
+            return None
+        plan = read_plan(self._kit.tree, record.attempt.task)
+        return (record.attempt, plan) if isinstance(plan, Plan) and plan.accepted.replaces else None
+
+    def _await(self, attempt: Attempt, why: str) -> None:
+        """Say what is missing, once for each reason."""
+        if self._awaited.get(attempt.id) != why:
+            self._awaited[attempt.id] = why
+            self._kit.say("successor_awaited", "warning", attempt=attempt.id, task=attempt.task, why=why)
 
 
 class EndingTheGone:

@@ -60,13 +60,15 @@ class Accepted(Noun):
     """What acceptance filled in; it stands beside the document, whose hash is of what was received.
 
     `discovered`: how many nodes the cluster had, before any `limit`; None when the document named its nodes.
-    `filled`: what the runner declares and the document does not say: groups of `taskerman_params`.
+    `filled`: what the runner declares and the document does not say: groups of `taskerman_params`. `replaces`: the
+    action terminates its machine, for another one to take its place.
     """
 
     at: Timestamp
     not_after: Timestamp
     discovered: int | None = None
     filled: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
+    replaces: bool = False
 
 
 def filled_in(received: Mapping[str, Any], filled: Mapping[str, Mapping[str, JsonValue]]) -> TaskDocument:

@@ -161,12 +161,14 @@ class ActionTraits(Noun):
     """What a runner declares of one action.
 
     `when_lost`: what to do when nobody can say whether the action happened. `reboots`: a changed boot id after the
-    action began means that it happened. `soft_s`, `settle_s`, `scope`: what stands where a task does not say; whole
+    action began means that it happened. `replaces`: a terminated machine means that it happened, and the slot is held
+    until another one serves. `soft_s`, `settle_s`, `scope`: what stands where a task does not say; whole
     seconds, and the name of a scope.
     """
 
     when_lost: WhenLost = "verify"
     reboots: bool = False
+    replaces: bool = False
     soft_s: int | None = Field(default=None, ge=1, le=7 * 86400)
     settle_s: int | None = Field(default=None, ge=0, le=86400)
     scope: ScopeName | None = None

@@ -80,9 +80,10 @@ def make_plan(
     sent_at: datetime,
     now: datetime,
     filled: Mapping[str, Mapping[str, JsonValue]] = MappingProxyType({}),
+    replaces: bool = False,
 ) -> Plan:
     """The plan of `task`. `received`: the JSON object as it came, `digest` its hash. `filled`: what `task` has of its
-    runner beyond it.
+    runner beyond it. `replaces`: as its runner declares.
 
     A percentage of the *discovered* cluster, before `limit`, becomes a count: rounded down, at least 1. A node takes a
     slot in each of its clusters, the task's own first, and in the task's named scope; those with the same scopes share
@@ -109,6 +110,7 @@ def make_plan(
             not_after=not_after,
             discovered=size,
             filled={name: dict(group) for name, group in filled.items()},
+            replaces=replaces,
         ),
         cap=concurrency,
         nodes=tuple(

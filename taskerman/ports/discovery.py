@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from pydantic import JsonValue
 
 from taskerman.model.cluster import Fate, Node
 
-__all__ = ["Discovery", "Setup"]
+__all__ = ["Discovery", "InService", "Setup"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,4 +52,13 @@ class Discovery(Protocol):
         everything proves nothing. Without `control` nobody is ever absent. A source that cannot tell what ended from
         what it cannot see leaves everybody out.
         """
+        ...
+
+
+@runtime_checkable
+class InService(Protocol):
+    """What a `Discovery` may have as well: whether those that run are in service, by whoever keeps their number."""
+
+    def in_service(self, nodes: Collection[str]) -> Mapping[str, str]:
+        """For each of `nodes`: why it is not in service, in a few words; empty when it is. Raises `DiscoveryFailed`."""
         ...

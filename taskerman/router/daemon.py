@@ -271,6 +271,7 @@ class Router:
             sent_at=sent_at,
             now=now,
             filled=filled,
+            replaces=traits.replaces,
         )
         if self._moves.publish(plan, self._guard) is not Published.THERE:
             self._emit(

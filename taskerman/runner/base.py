@@ -61,6 +61,10 @@ class TaskRunner(ABC):
     reboots: ClassVar[bool] = False
     """The action ends by rebooting the machine: a changed boot id means that it happened."""
 
+    replaces: ClassVar[bool] = False
+    """The action ends by terminating the machine, and another one takes its place: the slot is held until enough of
+    the cluster's machines serve again, which the janitor finds out, because nobody is left on the node to say so."""
+
     description: ClassVar[str] = ""
     """What the action does to a node, in one line, for people."""
 
@@ -205,7 +209,7 @@ def _validate(
             name = ".".join(str(part) for part in problem["loc"]) or whole
             if problem["type"] == "extra_forbidden" and len(problem["loc"]) == 1:
                 continue  # said above, in the same words for every model
-            message = problem["msg"].removeprefix("Value error, ")
+            message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "it should be")
             problems.append(f"{name}: {'required, and missing' if problem['type'] == 'missing' else message}")
     return None, problems
 

@@ -41,6 +41,7 @@ _COUNTS: Mapping[str, str] = {
     "breaker_probed": "breaker_probed_total",
     "breaker_closed": "breaker_closed_total",
     "node_gone": "nodes_reclaimed_total",
+    "node_replaced": "nodes_replaced_total",
     "reclaim_capped": "reclaims_capped_total",
     "assignment_gone": "assignments_gone_total",
     "slot_overdue": "slots_overdue_total",

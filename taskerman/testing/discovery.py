@@ -19,6 +19,7 @@ class MemoryDiscovery:
         self._failure: str | None = None
         self._blind = False
         self._ended: dict[str, Fate] = {}
+        self._ill: dict[str, str] = {}
         self.questions = 0
         """How often it was asked, answered or not."""
 
@@ -41,6 +42,10 @@ class MemoryDiscovery:
         """The source does not know the node any more."""
         self.stop(node)
         self._ended[node] = Fate.ABSENT
+
+    def take_out_of_service(self, node: str, why: str) -> None:
+        """The node runs, and its group says that it does not serve; an empty `why`: it serves again."""
+        self._ill[node] = why
 
     def go_blind(self) -> None:
         """The source answers, and has lost sight of every node, until `recover`."""
@@ -83,6 +88,11 @@ class MemoryDiscovery:
             found = dict.fromkeys(found, Fate.ABSENT)
         sees = not self._blind and any(node in running for node in control)
         return {node: fate for node, fate in found.items() if fate is not Fate.ABSENT or sees}
+
+    def in_service(self, nodes: Collection[str]) -> Mapping[str, str]:
+        """See `InService.in_service`."""
+        self._ask(f"whether {len(nodes)} nodes are in service")
+        return {node: self._ill.get(node, "") for node in nodes}
 
     def _running(self, nodes: Collection[str]) -> set[str]:
         return {node.id for group in self._clusters.values() for node in group} & set(nodes)

@@ -6,25 +6,31 @@
         harness.execute_action()
     assert harness.commands == [("systemctl", "restart", "redis")]
 
+`run` plays the whole attempt with the decisions of the engine, in no time: `harness.run().outcome == "succeeded"`.
+`deaths` and `failures` (in `taskerman.testing`) play it once for each point at which it may be killed, and for each of
+its commands that may fail.
+
 Every hook gets a new instance of the runner, because in production each may run in a process of its own: what a later
-hook must know has to be saved. Timeouts, killing and the log file are the engine's, and are not played here.
+hook must know has to be saved.
 """
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from os import PathLike
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
 from pydantic import JsonValue
 
+from taskerman.model.task import TimeoutArgs, WhenLost
+from taskerman.policy.lifecycle import Limits
 from taskerman.runner import (
     ActionInterrupted,
     Check,
-    CommandFailed,
     CommandResult,
     Context,
     Recovered,
@@ -32,10 +38,17 @@ from taskerman.runner import (
     check_from_json,
     check_to_json,
 )
+from taskerman.testing.dying import Mortal
+from taskerman.testing.passing_time import PassingTime
+from taskerman.testing.playing import MACHINE_DOWN, Played, Player
+from taskerman.testing.scripts import Said, Script, shown
 
-__all__ = ["Logged", "RunnerHarness"]
+__all__ = ["Logged", "Plan", "RunnerHarness"]
 
 R = TypeVar("R", bound=TaskRunner)
+
+Plan = Callable[[Context, tuple[str, ...], bool, timedelta | None], CommandResult | None]
+"""Whose command it is, its words, whether another exit than 0 is raised, and its timeout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +59,16 @@ class Logged:
     fields: Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True)
-class _Script:
-    prefix: tuple[str, ...]
-    exit: int | None
-    output: str
-    interrupts: bool
-    times: int | None
+_NONE = object()
 
 
 class RunnerHarness(Generic[R]):
     """One attempt of one runner, without a process, a queue or a cluster.
 
     `commands`: what the runner ran, in order. `logged`: what it logged. `saved`: what it saved.
-    `boot_id`: which boot it is; a test that reboots the machine assigns another.
+    `boot_id`: which boot it is; a test that reboots the machine assigns another. `interrupted`: the action was asked to
+    stop. `acted_in_boot`: where the action last began. `plan`: is asked before each command, and may answer, or raise,
+    in its place.
     """
 
     def __init__(
@@ -91,17 +100,71 @@ class RunnerHarness(Generic[R]):
         self._node, self._cluster, self._nodes = node, cluster, tuple(nodes)
         self._cap, self._fence = cap, fence
         self._accepted_at = accepted_at
-        self._scripts: list[_Script] = []
+        self._scripts: list[Script] = []
+        self.interrupted = False
+        self.acted_in_boot = boot_id
+        self.mortal: Mortal | None = None
+        self.plan: Plan | None = None
+        self.passing = PassingTime()
 
-    def answer(self, *prefix: str, exit: int | None = 0, output: str = "", times: int | None = None) -> None:  # noqa: A002
+    def answer(
+        self,
+        *prefix: str,
+        exit: int | None = 0,  # noqa: A002
+        output: str = "",
+        times: int | None = None,
+        by: Callable[[tuple[str, ...]], Said] | None = None,
+    ) -> None:
         """Commands that begin with `prefix` end with `exit` (None: cannot be started, or took too long) and print
-        `output`. `times`: only the next so many. The latest script that fits counts; without one, a command succeeds
-        and prints nothing."""
-        self._scripts.append(_Script(prefix, exit, output, interrupts=False, times=times))
+        `output`. `by`: is given the command's words, does to the test's world what the command would, and answers what
+        it prints, the code with which it ends, or both. `times`: only the next so many. The latest script that fits
+        counts; without one, a command succeeds and prints nothing."""
+        self._scripts.append(Script(prefix, exit, output, times, by=by))
 
     def interrupt(self, *prefix: str) -> None:
         """The action's soft timeout comes during the next command that begins with `prefix`."""
-        self._scripts.append(_Script(prefix, None, "", interrupts=True, times=1))
+        self._scripts.append(Script(prefix, None, times=1, interrupts=True))
+
+    def reboot(self, *prefix: str) -> None:
+        """The machine goes down during the next command that begins with `prefix`, and comes up in another boot. For
+        `run`; who calls a hook by himself assigns `boot_id`."""
+        self._scripts.append(Script(prefix, times=1, reboots=True))
+
+    def copy(self) -> Self:
+        """Another one as this one is now: the same arguments, scripts and saved values. The test's own world, which
+        scripts may change, is shared."""
+        made = copy.copy(self)
+        made.commands, made.logged, made._scripts = list(self.commands), list(self.logged), list(self._scripts)
+        made.saved, made.passing = dict(self.saved), PassingTime()
+        return made
+
+    def run(self, *, soft_s: float | None = None, settle_s: float | None = None) -> Played:
+        """The whole attempt, from pre_check to its outcome, with the decisions of the engine.
+
+        Nothing is waited for: within, `time.sleep` and the pauses between two post_checks only let `time.time` and
+        `time.monotonic` go on. The action has a thread of its own. `soft_s`, `settle_s`: as in a task's
+        `timeout_args`; absent: as `params` say, else the runner, else what holds for every task.
+        """
+        return self.player(soft_s, settle_s).begin()
+
+    def player(self, soft_s: float | None = None, settle_s: float | None = None, die_at: int | None = None) -> Player:
+        """What plays one attempt. For `run` and its like."""
+        runner = self._runner
+        said = TimeoutArgs.model_validate(self._group("timeout_args"))
+        lost = self._group("failure_args").get("when_lost") or runner.when_lost
+        when_lost: WhenLost = "retry" if lost == "retry" else "never" if lost == "never" else "verify"
+        if soft_s is None:
+            declared = runner.soft is not None and "soft_s" not in said.model_fields_set
+            soft_s = runner.soft.total_seconds() if declared and runner.soft is not None else said.soft_s
+        if settle_s is None:
+            declared = runner.settle is not None and "settle_s" not in said.model_fields_set
+            settle_s = runner.settle.total_seconds() if declared and runner.settle is not None else said.settle_s
+        self.interrupted = False
+        return Player(self, self.passing, soft_s, Limits(settle_s, when_lost), runner.reboots, die_at)
+
+    def _group(self, name: str) -> dict[str, JsonValue]:
+        found = self._params.get(name, {})
+        return found if isinstance(found, dict) else {}
 
     def runner(self, phase: str = "") -> R:
         """A new instance, as a new process would make it."""
@@ -141,15 +204,21 @@ class RunnerHarness(Generic[R]):
                 continue
             if script.times is not None:
                 left = script.times - 1
-                self._scripts[place : place + 1] = [
-                    _Script(script.prefix, script.exit, script.output, script.interrupts, left)
-                ] * (left > 0)
+                self._scripts[place : place + 1] = [replace(script, times=left)] * (left > 0)
             if script.interrupts:
+                self.interrupted = True
                 raise ActionInterrupted("the harness was told to interrupt here")
-            if script.exit is None or (check and script.exit != 0):
-                raise CommandFailed(words, script.exit, script.output, "" if script.exit is not None else "no answer")
-            return CommandResult(words, script.exit, script.output)
+            if script.reboots:
+                self.go_down()
+            return script.end(words, check)
         return CommandResult(words)
+
+    def go_down(self) -> None:
+        """The machine goes down, and comes up in another boot; the process that acts ends here."""
+        self.boot_id = f"{self.boot_id}+1"
+        if self.mortal is None:
+            raise AssertionError("the machine goes down only in `run` and its like: assign boot_id")
+        self.mortal.die(MACHINE_DOWN)
 
 
 class _FakeContext(Context):
@@ -178,11 +247,21 @@ class _FakeContext(Context):
         )
         self.phase = phase
         self._harness = harness
+        self._mortal = harness.mortal
 
     def _keep(self, values: Mapping[str, JsonValue]) -> None:
+        names = ", ".join(name for name, value in values.items() if self._harness.saved.get(name, _NONE) != value)
+        self._point(f"before it saved {names}")
         self._harness.saved = json.loads(json.dumps(values))  # as another process would read it
+        self._point(f"after it saved {names}")
+
+    def _point(self, where: str) -> None:
+        """Where the process may die."""
+        if self._mortal is not None:
+            self._mortal.point(where)
 
     def log(self, message: str, **fields: object) -> None:
+        self._point(f"as it logged {message!r}")
         self._harness.logged.append(Logged(message, fields))
 
     def command(
@@ -194,7 +273,13 @@ class _FakeContext(Context):
         env: Mapping[str, str] | None = None,
         cwd: str | PathLike[str] | None = None,
     ) -> CommandResult:
-        return self._harness._run(argv, check)
+        words = tuple(str(word) for word in argv)
+        self._point(f"before the command {shown(words)}")
+        result = None if self._harness.plan is None else self._harness.plan(self, words, check, timeout)
+        if result is None:
+            result = self._harness._run(argv, check)
+        self._point(f"after the command {shown(words)}")
+        return result
 
 
 def _as_on_the_wire(check: Check) -> Check:

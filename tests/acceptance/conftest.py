@@ -12,7 +12,7 @@ from taskerman.testing.zookeeper_server import ZookeeperEnsemble, ZookeeperServe
 from tests.acceptance.records import Records
 from tests.acceptance.redis_house import RedisHouse
 from tests.acceptance.scripted_house import ScriptedHouse
-from tests.acceptance.store_house import StoreHouse
+from tests.acceptance.store_house import StoreHouse, running_store_house
 from tests.support.aws import LocalCloud, unique
 from tests.support.daemons import Installation, running_installation
 from tests.support.redis_cluster import RedisCluster
@@ -57,16 +57,8 @@ def store_house(
     with ExitStack() as stack:
 
         def opened(store: Store) -> StoreHouse:
-            name = f"{store.kind}:{unique('c')}"
-            house = Installation(tmp_path, local_cloud, zookeeper_ensemble.hosts, cluster=name)
-            records = Records(zookeeper_ensemble.hosts, f"/{house.prefix}", name)
-            installation = stack.enter_context(running_installation(house))
-            installation.must("init")
-            records.open()
-            stack.callback(records.close)
-            made = StoreHouse(installation, store, records)
-            made.tag()
-            return made
+            hosts = zookeeper_ensemble.hosts
+            return stack.enter_context(running_store_house(tmp_path, local_cloud, hosts, store))
 
         yield opened
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from tests.acceptance.records import Records
-from tests.support.daemons import Installation
-from tests.support.stores.member import Member
-from tests.support.stores.store import Store
+from tests.support.aws import LocalCloud, unique
+from tests.support.daemons import Installation, running_installation
+from tests.support.stores.store import Store, Supervised
 
-__all__ = ["StoreHouse"]
+__all__ = ["StoreHouse", "running_store_house"]
 
 
 @dataclass
@@ -21,7 +23,8 @@ class StoreHouse:
     installation: Installation
     store: Store
     records: Records
-    nodes: dict[str, Member] = field(default_factory=dict)
+    nodes: dict[str, Supervised] = field(default_factory=dict)
+    _held: bool = True
 
     def tag(self) -> None:
         """A running instance of the cluster for each member."""
@@ -57,10 +60,29 @@ class StoreHouse:
                 },
             }
         )
-        self.installation.until(lambda: self.records.line(task), "somebody stands in line", within_s=80)
-        self.installation.lift_first_hold()
+        if self._held:
+            self.installation.until(lambda: self.records.line(task), "somebody stands in line", within_s=80)
+            self.installation.lift_first_hold()
+            self._held = False
         return task
 
-    def member(self, instance: str) -> Member:
+    def member(self, instance: str) -> Supervised:
         """Whose server it is."""
         return self.nodes[instance]
+
+
+@contextmanager
+def running_store_house(folder: Path, cloud: LocalCloud, zookeeper_hosts: str, store: Store) -> Iterator[StoreHouse]:
+    """A house over a running store: installed and tagged; no daemon runs yet, and the first hold still stands."""
+    name = f"{store.kind}:{unique('c')}"
+    installation = Installation(folder, cloud, zookeeper_hosts, cluster=name)
+    records = Records(zookeeper_hosts, f"/{installation.prefix}", name)
+    with running_installation(installation):
+        installation.must("init")
+        records.open()
+        try:
+            house = StoreHouse(installation, store, records)
+            house.tag()
+            yield house
+        finally:
+            records.close()

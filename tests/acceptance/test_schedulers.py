@@ -25,7 +25,7 @@ from tests.support.daemons import SESSION_S, Daemon
 
 pytestmark = pytest.mark.timeout(600)
 
-SECONDS = float(os.environ.get("SCHEDULER_FAULT_SECONDS", "45"))
+SECONDS = float(os.environ.get("SCHEDULER_FAULT_SECONDS", "30"))
 """How long they are harmed."""
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from taskerman.agent.isolation import Isolation, detect
 
 __all__ = ["MOUNTS", "isolation", "needs_groups", "remove_groups", "without_v2"]
 
+DYING_S = 20.0
 MOUNTS = Path("/proc/self/mountinfo")
 
 
@@ -23,11 +25,25 @@ def _mounts() -> list[Path]:
 
 
 def remove_groups(folder: str) -> None:
-    """Remove `folder` and all groups below it, which must be empty, in every hierarchy."""
+    """Remove `folder` and all groups below it, in every hierarchy; what was killed in them may still be dying."""
+    give_up_at = time.monotonic() + DYING_S
     for mount in _mounts():
         for directory, _, _ in os.walk(mount / folder.strip("/"), topdown=False):
-            with suppress(FileNotFoundError):  # an agent that ends removes its own
-                os.rmdir(directory)
+            _remove(directory, give_up_at)
+
+
+def _remove(directory: str, give_up_at: float) -> None:
+    while True:
+        try:
+            os.rmdir(directory)
+        except FileNotFoundError:  # an agent that ends removes its own
+            return
+        except OSError as error:
+            if error.errno != errno.EBUSY or time.monotonic() >= give_up_at:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def without_v2(folder: Path) -> Path:

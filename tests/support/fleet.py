@@ -37,7 +37,9 @@ NODES = tuple(Node(id=f"i-{n}", az="abc"[(n - 1) // 2]) for n in range(1, 7))
 
 
 class ListedCatalog:
-    """The `Catalog` of a test: `demo_task:restart`, whose one argument is `force`, a boolean."""
+    """The `Catalog` of a test: `demo_task:restart`, whose argument is `force`, a boolean. `declared`: its traits."""
+
+    declared = ActionTraits()
 
     def names(self) -> Sequence[str]:
         return ("demo_task:restart",)
@@ -48,7 +50,7 @@ class ListedCatalog:
 
     def traits(self, action: str) -> ActionTraits:
         self._check(action)
-        return ActionTraits()
+        return self.declared
 
     def check_args(self, action: str, args: Mapping[str, JsonValue]) -> None:
         self._check(action)
@@ -70,6 +72,7 @@ class Fleet:
     clock: ManualClock = field(default_factory=ManualClock)
     names: QueueNames = field(default_factory=QueueNames)
     agents: dict[str, NodeMoves] = field(default_factory=dict)
+    catalog: ListedCatalog = field(default_factory=ListedCatalog)
 
     def __post_init__(self) -> None:
         self.server = MemoryServer(now_ms=lambda: int(self.clock.now().timestamp() * 1000))
@@ -81,7 +84,7 @@ class Fleet:
             queues=self.queues,
             names=self.names,
             discoveries={"aws_tags": self.discovery},
-            catalog=ListedCatalog(),
+            catalog=self.catalog,
             clock=self.clock,
             by="ada@laptop",
         )
@@ -90,7 +93,7 @@ class Fleet:
             queues=self.queues,
             names=self.names,
             discoveries={"aws_tags": self.discovery},
-            catalog=ListedCatalog(),
+            catalog=self.catalog,
             clock=self.clock,
             emit=lambda event: None,
             limits=RouterLimits(poll=timedelta()),

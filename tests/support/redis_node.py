@@ -46,34 +46,35 @@ class RedisNode:
         """The supervisor's answer, "ok ..." or "failed ..."."""
         return redis_supervisor.ask(str(self.socket), verb)
 
-    def _must(self, verb: str) -> None:
+    def must(self, verb: str) -> None:
+        """Ask for `verb`. Raises RuntimeError for "failed"."""
         answer = self.ask(verb)
         if not answer.startswith("ok"):
             raise RuntimeError(f"{verb} of {self.name}: {answer}")
 
     def restart(self) -> None:
         """Stop it (SIGTERM) and start it; back when it answers. Raises RuntimeError when it does not come back."""
-        self._must("restart")
+        self.must("restart")
 
     def stop(self) -> None:
         """Stop it (SIGTERM); back when it is gone. Idempotent."""
-        self._must("stop")
+        self.must("stop")
 
     def start(self) -> None:
         """Start it; back when it answers. Idempotent. Raises RuntimeError when it does not come up."""
-        self._must("start")
+        self.must("start")
 
     def break_next_start(self) -> None:
         """From now on it does not come back, until `repair`: its server exits at once, with a reason."""
-        self._must("break")
+        self.must("break")
 
     def isolate_next_start(self) -> None:
         """From the next start on it says that it is well, and its peers cannot reach it and mark it failed."""
-        self._must("isolate")
+        self.must("isolate")
 
     def repair(self) -> None:
         """Starts work again. Starts nothing. An isolated one must be stopped first."""
-        self._must("repair")
+        self.must("repair")
 
     @property
     def pid(self) -> int | None:

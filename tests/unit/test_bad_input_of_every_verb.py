@@ -350,6 +350,18 @@ CASES = (
     Bad("diff /nonexistent", 2, USAGE, ("'new'",)),
     Bad("diff /nonexistent /nonexistent", 2, USAGE, ("/nonexistent", "TASKERMAN_SCHEDULES")),
     Bad("diff /nonexistent /nonexistent --until never", 2, USAGE, ("'never'", "7d")),
+    # --- actions
+    Bad("actions bogus", 2, USAGE, ("bogus",)),
+    Bad("actions show", 2, USAGE, ("'ACTION'",)),
+    Bad("actions show restart", 2, "E-ACTION-UNKNOWN", ("'restart'", "demo_task:restart")),
+    Bad("actions show redis_task:fly", 2, "E-ACTION-UNKNOWN", ("'redis_task:fly'", "redis_task:restart")),
+    Bad("actions show redis_task:restart --config /nonexistent", 2, USAGE, ("/nonexistent",)),
+    Bad("actions show redis_task:restart --config README.md", 2, USAGE, ("README.md", "TOML")),
+    # --- new-runner
+    Bad("new-runner", 2, USAGE, ("'NAME'",)),
+    Bad("new-runner ../x", 2, USAGE, ("'../x'", "Small letters")),
+    Bad("new-runner web --into /nonexistent", 2, USAGE, ("/nonexistent", "folder")),
+    Bad("new-runner tests --into /proc", 2, USAGE, ("/proc",)),
     # --- keys
     Bad("keys generate", 2, USAGE, ("'file'",)),
     Bad("keys generate /nonexistent/folder/mine.key", 2, USAGE, ("/nonexistent/folder",)),
@@ -410,12 +422,12 @@ WELL = {
 }
 """Of each verb that asks ZooKeeper a command that works that evening."""
 
-SETS_A_NAME = ("scopes set", "groups set")
+SETS_A_NAME = ("scopes set", "groups set", "new-runner")
 """A name that is not there yet is no mistake there."""
 
 NEEDS_NO_ZOOKEEPER = {
     *("history list", "history letters", "history audit", "history commands", "history upgrade"),
-    *("validate", "schedules collect", "keys generate", "keys digest"),
+    *("validate", "schedules collect", "keys generate", "keys digest", "actions list", "actions show", "new-runner"),
     *("router", "agent", "janitor", "scheduler", "settings", "schema", "demo"),
     "diff",
 }

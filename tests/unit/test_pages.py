@@ -14,6 +14,7 @@ from typer.main import get_command
 from taskerman import errors
 from taskerman.cli.app import VERBS, parser_for
 from taskerman.cli.reference import page as settings_page
+from taskerman.cli.runner_pages import pages as runner_pages
 from taskerman.policy.snapshot import Reason
 from taskerman.policy.upkeep import Upkeep
 from taskerman.settings import FILE_VARIABLE, Settings
@@ -54,10 +55,12 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_whoever_reads_the_readme_finds_every_page() -> None:
-    """By links, none of them longer than one's patience: README, the index, the page."""
-    index = DOCS / "README.md"
+    """By links, none of them longer than one's patience: README, the index, the page; runners have an index of their
+    own, which is made of them."""
+    index, runners = DOCS / "README.md", DOCS / "runners" / "README.md"
     assert index in {target for target, _ in links(ROOT / "README.md")}
-    found = {target for page in (ROOT / "README.md", index) for target, _ in links(page)}
+    assert runners in {target for target, _ in links(index)}
+    found = {target for page in (ROOT / "README.md", index, runners) for target, _ in links(page)}
     assert set(DOCS.rglob("*.md")) <= found
 
 
@@ -150,6 +153,17 @@ def test_the_page_for_who_is_woken_has_every_reason() -> None:
     shown = text(DOCS / "how-to" / "find-out-why-a-task-waits.md")
     table = " ".join(re.findall(r"^\| ([^|]*) \|", shown, re.MULTILINE))
     assert set(re.findall(r"`([a-z_]+)`", table)) == {reason.value for reason in Reason}
+
+
+# --- runners ---------------------------------------------------------------------------------------------------
+
+
+def test_the_pages_of_the_runners_are_current() -> None:
+    made = runner_pages()
+    there = {page.name for page in (DOCS / "runners").glob("*.md") if not page.name.startswith("states-")}
+    assert there == set(made), "make them anew: make docs"
+    for name, said in made.items():
+        assert text(DOCS / "runners" / name) == said, f"{name}: make it anew: make docs"
 
 
 # --- settings -----------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from runners.redis.rules import heir, is_well, may_restart, may_restart_alone, u
 from runners.redis.view import Server, View, parse_lines
 from taskerman import Check, CommandFailed, Go, Recovered, Refuse, Wait
 from taskerman.errors import ActionArgsInvalid, RunnerMisconfigured
-from taskerman.testing.harness import RunnerHarness
+from taskerman.testing import RunnerHarness, deaths
 
 # --- the protocol ----------------------------------------------------------------------------------------
 
@@ -422,3 +422,71 @@ def test_abort_may_be_called_when_there_is_nothing_to_stop_and_twice() -> None:
     harness.abort()
     harness.abort()
     assert harness.commands == []
+
+
+# --- the whole attempt, of a replica -----------------------------------------------------------------------
+
+
+class Shard:
+    """The cluster that is well, in which D, a replica, may be restarted. `claims`: what was said at its servers."""
+
+    def __init__(self) -> None:
+        self.run_id = "run-d"
+        self.claims: list[str] = []
+
+    def view(self, *_: object, **__: object) -> View:
+        return view(D, own=server(D, run_id=self.run_id))
+
+    def restart(self, words: tuple[str, ...]) -> None:
+        self.run_id = "run-2"
+
+
+class Connected:
+    """A connection to a server of it."""
+
+    def __init__(self, shard: Shard) -> None:
+        self._shard = shard
+
+    def __enter__(self) -> Connected:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+    def call(self, *words: str) -> str:
+        self._shard.claims.append(" ".join(words))
+        return "OK"
+
+
+@pytest.fixture
+def a_replica(monkeypatch: pytest.MonkeyPatch) -> Callable[[], RunnerHarness[Restart]]:
+    """Makes a node of a fresh one."""
+
+    def make() -> RunnerHarness[Restart]:
+        shard = Shard()
+        monkeypatch.setattr("runners.redis.restart.look", shard.view)
+        monkeypatch.setattr("runners.redis.view.Access.open", lambda access, address: Connected(shard))
+        harness = RunnerHarness(Restart)
+        harness.answer("systemctl", "restart", by=shard.restart)
+        harness.shard = shard  # type: ignore[attr-defined]
+        return harness
+
+    return make
+
+
+def test_a_replica_is_restarted_under_its_claim(a_replica: Callable[[], RunnerHarness[Restart]]) -> None:
+    harness = a_replica()
+    assert harness.run().outcome == "succeeded"
+    assert harness.shard.claims == [f"CLIENT SETNAME taskerman-restart:{D}"] * 2, "at itself and at its master"  # type: ignore[attr-defined]
+
+
+def test_whatever_kills_it_recover_believes_only_the_start(a_replica: Callable[[], RunnerHarness[Restart]]) -> None:
+    seen = []
+    for death in deaths(a_replica):
+        restarted = death.harness.shard.run_id != "run-d"  # type: ignore[attr-defined]
+        asked = death.harness.saved.get("asked")
+        played = death.resume()
+        right = ("succeeded", "done") if restarted else ("lost", "unknown") if asked else ("failed", "not_done")
+        assert (played.outcome, played.recovered) == right, death
+        seen.append(played.recovered)
+    assert set(seen) == {"done", "unknown", "not_done"}

@@ -59,8 +59,8 @@ def test_valid_arguments_become_an_instance() -> None:
 @pytest.mark.parametrize(
     ("runner", "args", "said"),
     [
-        (Typed, {"force": "true"}, "force: Input should be a valid boolean"),
-        (Typed, {"speed": 0}, "speed: Input should be greater than 0"),
+        (Typed, {"force": "true"}, "force: it should be a valid boolean"),
+        (Typed, {"speed": 0}, "speed: it should be greater than 0"),
         (Typed, {"forse": True}, "forse: unknown argument. Known arguments: force, node_speed, depth"),
         (Typed, {"depth": {"levles": 1}}, "depth.levles: Extra inputs are not permitted"),
         (Bare, {"force": True}, "force: unknown argument; this action takes none. Leave action_args empty."),

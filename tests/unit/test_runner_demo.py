@@ -84,9 +84,9 @@ def test_as_many_may_be_down_as_the_task_itself_may_take_down(
 
 
 def test_a_node_without_a_restart_command_refuses_and_says_what_is_missing() -> None:
-    assert RunnerHarness(Restart).pre_check() == Refuse(
-        "this node's configuration for demo_task has no health_url and no restart"
-    )
+    answer = RunnerHarness(Restart).pre_check()
+    assert isinstance(answer, Refuse)
+    assert "restart: required, and missing; health_url: required, and missing" in answer.reason
 
 
 def test_it_restarts_by_the_nodes_own_command_and_is_well_with_a_new_start(service: Service) -> None:

@@ -10,7 +10,7 @@ import pytest
 from runners.instance.reboot import Reboot
 from taskerman import CommandFailed, Go, Recovered, Refuse, Skip, Wait
 from taskerman.runner import ActionInterrupted
-from taskerman.testing.harness import RunnerHarness
+from taskerman.testing import RunnerHarness, deaths, failures
 
 ASKED = ("systemctl", "reboot")
 
@@ -79,3 +79,29 @@ def test_a_node_that_is_ill_is_not_rebooted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("wrong", [{"reboot": "reboot now"}, {"checks": ["ping"]}, {"rebooot": ["reboot"]}])
 def test_a_node_that_is_configured_wrongly_refuses(tmp_path: Path, wrong: dict[str, Any]) -> None:
     assert isinstance(harness(tmp_path, **wrong).pre_check(), Refuse)
+
+
+# --- the whole attempt -------------------------------------------------------------------------------------
+
+
+def test_a_reboot_is_gone_through_and_a_machine_that_stays_up_keeps_its_slot(tmp_path: Path) -> None:
+    goes_down = harness(tmp_path)
+    goes_down.reboot("systemctl", "reboot")
+    assert goes_down.run().outcome == "succeeded"
+    played = harness(tmp_path).run()
+    assert (played.outcome, "it may go down at any moment" in played.reason) == ("unsafe", True)
+
+
+def test_whatever_kills_it_only_a_boot_or_that_nothing_was_asked_is_believed(tmp_path: Path) -> None:
+    for death in deaths(lambda: harness(tmp_path)):
+        asked = death.harness.saved["asked"]
+        played = death.resume()
+        assert (played.outcome, played.recovered) == (("unsafe", "unknown") if asked else ("failed", "not_done")), death
+        assert death.resume(rebooted=True).outcome == "succeeded", "the boot that comes settles it"
+
+
+def test_a_command_that_could_not_ask_has_failed_and_one_that_was_cut_off_may_have_asked(tmp_path: Path) -> None:
+    for failure in failures(lambda: harness(tmp_path, checks=[["redis-cli", "ping"]])):
+        if failure.hook == "execute_action":
+            cut_off = "interrupted" in failure.where
+            assert failure.run().outcome == ("unsafe" if cut_off else "failed"), failure

@@ -5,9 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from tests.support.stores.member import Member
+__all__ = ["Store", "Supervised"]
 
-__all__ = ["Store"]
+
+class Supervised(Protocol):
+    """One server of a store, as tests use it; `Member` is one."""
+
+    @property
+    def name(self) -> str:
+        """Of the server."""
+        ...
+
+    @property
+    def pid(self) -> int | None:
+        """Of the server; None while it is down."""
+        ...
+
+    def ask(self, verb: str) -> str:
+        """The supervisor's answer, "ok ..." or "failed ..."."""
+        ...
+
+    def must(self, verb: str) -> None:
+        """The same. Raises RuntimeError for "failed"."""
+        ...
 
 
 class Store(Protocol):
@@ -17,9 +37,13 @@ class Store(Protocol):
     """
 
     kind: str
-    members: Sequence[Member]
 
-    def settings(self, member: Member) -> Mapping[str, Any]:
+    @property
+    def members(self) -> Sequence[Any]:
+        """Each a `Supervised`; a store knows more of its own."""
+        ...
+
+    def settings(self, member: Any) -> Mapping[str, Any]:
         """`[runners.<kind>_task]` of the member's node: its restart command asks the supervisor."""
         ...
 
