@@ -1,7 +1,7 @@
 """What both kinds of backup share: where they go, which node makes them, and when one is there.
 
-One node of a task is enough. A replica by preference: the primary skips when the task has another node and the cluster a
-replica; whoever finds a backup that this very task made skips, too.
+One node of a task is enough. A replica by preference: the primary skips when the task has another node and the
+cluster a replica; whoever finds a backup that this very task made skips, too.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def needs_store(config: PostgresConfig) -> Check | None:
     return None
 
 
-def who(view: View, on: Where, *, nodes: int, max_lag_bytes: int) -> Check:
+def who(view: View, on: Where, *, nodes: int, max_lag_bytes: int) -> Check:  # noqa: PLR0911  (a branch for each answer)
     """Whether the own server is the one to be read. `nodes`: how many the task has."""
     if wrong := rules.may_be_asked(view):
         return wrong
@@ -111,7 +111,7 @@ class BackupRunner(TaskRunner):
 
     # --- the hooks ---------------------------------------------------------------------------------------
 
-    def pre_check(self) -> Check:
+    def pre_check(self) -> Check:  # noqa: PLR0911  (a branch for each answer)
         """Go when this is the server to read, and everything that is needed is there."""
         try:
             view = look(self.config, access_of(self.config))

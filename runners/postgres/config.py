@@ -1,4 +1,5 @@
-"""What a node is told about its PostgreSQL: one model for all operations. It says what is wrong before anything is asked."""
+"""What a node is told about its PostgreSQL: one model for all operations. It says what is wrong before anything is
+asked."""
 
 from __future__ import annotations
 

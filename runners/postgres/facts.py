@@ -1,7 +1,7 @@
 """What a database holds, said so that two of them can be compared: one when it is backed up, one when it is restored.
 
-Every table's rows are counted, and hashed without an order. A hash of all rows is a sum of the hashes of each, so that no
-sort is needed; the text of a row is the same wherever the same settings are in force, and `SETTINGS` are.
+Every table's rows are counted, and hashed without an order. A hash of all rows is a sum of the hashes of each, so
+that no sort is needed; the text of a row is the same wherever the same settings are in force, and `SETTINGS` are.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _OURS = (
     "WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e')"
 )
 _TABLES = (
-    "SELECT coalesce(json_agg(format('%I.%I', n.nspname, c.relname) ORDER BY 1), '[]') FROM pg_class AS c "
+    "SELECT coalesce(json_agg(format('%I.%I', n.nspname, c.relname) ORDER BY 1), '[]') FROM pg_class AS c "  # noqa: S608
     "JOIN pg_namespace AS n ON n.oid = c.relnamespace "
     f"WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND {_OURS}"
 )
 _KINDS = (
-    "SELECT coalesce(json_object_agg(relkind, number), '{}') FROM (SELECT c.relkind, count(*) AS number "
+    "SELECT coalesce(json_object_agg(relkind, number), '{}') FROM (SELECT c.relkind, count(*) AS number "  # noqa: S608
     "FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace "
     "LEFT JOIN pg_index AS i ON i.indexrelid = c.oid "
     f"WHERE c.relkind IN ('r','p','i','I','S','v','m') AND coalesce(i.indisvalid OR c.relkind = 'I', true) AND {_OURS} "
@@ -67,7 +67,7 @@ def facts_of(ask: Callable[[str], str], depth: Depth) -> dict[str, Any]:
     tables: dict[str, Any] = {}
     for name in json.loads(ask(_TABLES)):
         what = f"'rows', count(*), 'hash', {_ROW_HASH}" if depth == "hash" else "'rows', count(*)"
-        tables[name] = json.loads(ask(f"SELECT json_build_object({what}) FROM ONLY {name} AS tskrmn"))
+        tables[name] = json.loads(ask(f"SELECT json_build_object({what}) FROM ONLY {name} AS tskrmn"))  # noqa: S608
     hashes_objects = depth == "hash" and json.loads(ask(_READS_OBJECTS))
     return {
         "tables": tables,

@@ -1,4 +1,5 @@
-"""Asking a server in SQL, through `psql`: answers are JSON that the server made, so that nothing is parsed by guesswork.
+"""Asking a server in SQL, through `psql`: answers are JSON that the server made, so that nothing is parsed by
+guesswork.
 
 An error says who must do something: nobody, because it passes (`Unreachable`, `Starting`); a person, because the server
 answers and refuses us (`Denied`); or it is about the statement (`QueryFailed`).
@@ -148,7 +149,7 @@ class Access:
         """
         other = self.named(f"{self.name[:50]}-end")
         sql = (
-            "SELECT coalesce(json_agg(pg_terminate_backend(pid)), '[]') FROM pg_stat_activity "
+            "SELECT coalesce(json_agg(pg_terminate_backend(pid)), '[]') FROM pg_stat_activity "  # noqa: S608
             f"WHERE application_name = {literal(self.name)} AND pid <> pg_backend_pid()"
         )
         give_up_at = time.monotonic() + within_s

@@ -1,5 +1,5 @@
-"""`postgres_task:reindex_concurrently`: rebuilds indexes that are invalid, bloated or named, without a lock that anybody
-would notice, and leaves no half-built one behind.
+"""`postgres_task:reindex_concurrently`: rebuilds indexes that are invalid, bloated or named, without a lock that
+anybody would notice, and leaves no half-built one behind.
 
 REINDEX CONCURRENTLY builds a second index beside the first; cut off, it leaves one that is invalid and still has to be
 kept up to date by every write. PostgreSQL names it `_ccnew` or `_ccold`, and so it is found again, whoever left it.

@@ -1,5 +1,5 @@
-"""`postgres_task:restore_check`: restores the newest backup into a server of its own, and believes nothing that it did not
-see there.
+"""`postgres_task:restore_check`: restores the newest backup into a server of its own, and believes nothing that it
+did not see there.
 
 A backup is proved by what came out of it: checksums of its parts, the server's own programs for it, and every table
 compared with what was noted when the backup was made. What was found is kept beside the backups.
@@ -73,7 +73,7 @@ class RestoreCheck(TaskRunner):
 
     # --- the hooks ---------------------------------------------------------------------------------------
 
-    def pre_check(self) -> Check:
+    def pre_check(self) -> Check:  # noqa: PLR0911  (a branch for each answer)
         """Go when there is a backup that is not too old, and room for it."""
         try:
             if wrong := needs_store(self.config):

@@ -1,7 +1,7 @@
 """A server of its own for a backup to be restored into: a folder, a socket in it, no port, and nothing left afterwards.
 
-It runs under its own configuration only. What was restored is data and no instruction: no archiving, no subscription, no
-library, no address of the original is in force here, so that proving a backup cannot touch what it is a backup of.
+It runs under its own configuration only. What was restored is data and no instruction: no archiving, no subscription,
+no library, no address of the original is in force here, so that proving a backup cannot touch what it is a backup of.
 """
 
 from __future__ import annotations
@@ -157,8 +157,8 @@ def room(config: PostgresConfig) -> int:
 
 
 def _server_in(folder: Path) -> int | None:
-    """The process of the server that runs in a scratch folder: told by its pid file *and* by its command line, because a
-    number is given to others again."""
+    """The process of the server that runs in a scratch folder: told by its pid file *and* by its command line,
+    because a number is given to others again."""
     data = folder / "data"
     try:
         pid = int((data / "postmaster.pid").read_text().splitlines()[0])

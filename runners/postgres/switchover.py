@@ -1,14 +1,14 @@
 """The handover of a primary that is built in: one order of steps in which there is never a second primary.
 
-    stop        the old primary, cleanly: it sends all of its WAL, and pg_controldata says that it was shut down, and where
-                its last checkpoint stands
+    stop        the old primary, cleanly: it sends all of its WAL, and pg_controldata says that it was shut down, and
+                where its last checkpoint stands
     fence       standby.signal: from now on, whoever starts it starts a replica
     promote     the heir, when it has replayed that checkpoint: so it lacks nothing, and nothing can have diverged
     start       the old primary, which follows
 
-Which step was reached is saved before it is begun. Cut off anywhere, `settle` brings it to one of its two ends: forward
-when the heir was asked to promote itself; back when it was not, and every peer says that it is no primary. Where neither
-is certain the fence stays, and nobody is the primary: that is an outage, and better than two.
+Which step was reached is saved before it is begun. Cut off anywhere, `settle` brings it to one of its two ends:
+forward when the heir was asked to promote itself; back when it was not, and every peer says that it is no primary.
+Where neither is certain the fence stays, and nobody is the primary: that is an outage, and better than two.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ class Switchover:
     within_s: float
 
     def hand_over(self, heir: str) -> None:
-        """All of it. Raises `NotReady` with the own server as the primary again, or, when that is not certain, fenced."""
+        """All of it. Raises `NotReady` with the own server as the primary again, or, when that is not certain,
+        fenced."""
         self.ctx.save(step="stopping", heir=heir)
         try:
             self.access.tell(self.config.own, ["CHECKPOINT"], timeout_s=self.within_s)  # so that stopping is short

@@ -1,8 +1,8 @@
 """What vacuum and reindexing share: only on the primary, only when nobody is kept waiting or left behind by it.
 
-Both write WAL for every page they touch and hold up nobody's locks but for moments; what can make them harmful is an old
-transaction (they wait for it, or clean up nothing because of it) and replicas that cannot follow. So both are looked at,
-before and between one table and the next.
+Both write WAL for every page they touch and hold up nobody's locks but for moments; what can make them harmful is an
+old transaction (they wait for it, or clean up nothing because of it) and replicas that cannot follow. So both are
+looked at, before and between one table and the next.
 """
 
 from __future__ import annotations

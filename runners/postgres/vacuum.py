@@ -102,7 +102,7 @@ class Vacuum(UpkeepRunner):
     def _is_vacuumed(self, database: str, table: int) -> bool:
         return bool(
             self.ask(
-                "SELECT to_json(EXISTS (SELECT FROM pg_stat_progress_vacuum "
+                "SELECT to_json(EXISTS (SELECT FROM pg_stat_progress_vacuum "  # noqa: S608
                 f"WHERE relid = {int(table)} AND datname = {literal(database)}))"
             )
         )

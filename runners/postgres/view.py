@@ -86,8 +86,8 @@ class Standby:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What one server says. Places in the WAL (`received`, `replayed`) in bytes; `now`, `started` in seconds, by its own
-    clock. `timeline`: of a replica, the one that it receives. `copying`: the backups that read from it."""
+    """What one server says. Places in the WAL (`received`, `replayed`) in bytes; `now`, `started` in seconds, by its
+    own clock. `timeline`: of a replica, the one that it receives. `copying`: the backups that read from it."""
 
     address: Address
     version: int = 150000

@@ -1,4 +1,5 @@
-"""A rolling restart of a real PostgreSQL, end to end, while clients write: the primary's turn comes first, and it is last.
+"""A rolling restart of a real PostgreSQL, end to end, while clients write: the primary's turn comes first, and it is
+last.
 
 PostgreSQL, ZooKeeper, router, agents and attempts are processes; the clients are psycopg's, and know nothing of us.
 """
@@ -93,7 +94,7 @@ def test_an_old_primary_that_does_not_come_back_halts_the_task_and_the_new_one_s
         seen = load.seen
         assert seen.failed == 0, seen.why
         assert store.primary() is not broken
-        assert (broken.folder / "data" / "standby.signal").exists(), "whoever starts it starts a replica"
+        assert (store.members[0].folder / "data" / "standby.signal").exists(), "whoever starts it starts a replica"
         assert house.records.slots() == (f"{first}~1~unsafe",)
         broken.must("repair")
         at.must("dlq", "redrive", task, first, "--why", "its configuration is repaired")

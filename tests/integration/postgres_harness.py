@@ -119,7 +119,8 @@ def killed(harness: OnTheMachine[Any], where: str, *, after: bool = False) -> No
 
 
 def believe_sooner(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two good answers in a row are enough, so that many tests take seconds. That it takes more is the engine's test."""
+    """Two good answers in a row are enough, so that many tests take seconds. That it takes more is the engine's
+    test."""
 
     def sooner(ctx: Context, answer: Check, **_: Any) -> Check:
         return steadily(ctx, answer, times=2, over_s=0.0)

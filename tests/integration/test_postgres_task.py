@@ -1,9 +1,11 @@
-"""`postgres_task:restart` on a real primary with two replicas, hook by hook: what it sees, waits for, refuses and does."""
+"""`postgres_task:restart` on a real primary with two replicas, hook by hook: what it sees, waits for, refuses and
+does."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +166,7 @@ def test_a_heir_that_does_not_get_into_step_is_not_promoted_and_the_old_primary_
         return real(self)
 
     monkeypatch.setattr(Switchover, "_stopped", stopped_while_replay_is_paused)
-    with pytest.raises(NotReady, match="has not replayed the last checkpoint.*started as the primary again"):
+    with pytest.raises(NotReady, match=r"has not replayed the last checkpoint.*started as the primary again"):
         harness.execute_action()
     for member in store.replicas():
         store.ask(member, "SELECT pg_wal_replay_resume()")
@@ -177,7 +179,7 @@ def test_a_primary_that_was_not_shut_down_cleanly_hands_nothing_over(store: Post
     """Its stop command kills it: it may not have sent everything, so it is started again as what it was."""
     old = store.primary()
     harness = restart(store, old, settings={"stop": old.command_line("kill")}, handover_timeout_s=1.0)
-    with pytest.raises(NotReady, match="still runs|did not shut down cleanly"):
+    with pytest.raises(NotReady, match=r"still runs|did not shut down cleanly"):
         harness.execute_action()
     store.wait_until_well()
     assert store.primary() is old
@@ -215,13 +217,17 @@ def test_it_waits_while_more_servers_are_down_than_the_task_may_have_taken_down(
     assert isinstance(primary, Wait), "before a primary goes down, everybody else is well"
 
 
+def _is_set(store: PostgresStore, names: str) -> bool:
+    return bool(store.ask(store.primary(), "SHOW synchronous_standby_names") == names)
+
+
 def test_commits_go_on_or_a_synchronous_replica_stays_up(store: PostgresStore) -> None:
     replica = store.replicas()[0]
     try:
         for names, kind in (("ANY 2 (*)", Refuse), ("ANY 1 (*)", Go), (f'"{replica.name}"', Refuse)):
             store.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{names}'")
             store.execute("SELECT pg_reload_conf()")
-            until(lambda names=names: store.ask(store.primary(), "SHOW synchronous_standby_names") == names, "taken")
+            until(partial(_is_set, store, names), "taken")
             answer = restart(store, replica).pre_check()
             assert isinstance(answer, kind), f"{names}: {answer}"
         store.execute("ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (*)'")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -52,6 +53,10 @@ def _vacuumed(store: PostgresStore) -> list[str]:
 
 def on_primary(store: PostgresStore, runner: type[Any], **more: Any) -> OnTheMachine[Any]:
     return task(runner, store, store.members[0], **{"databases": ["postgres"], **more})
+
+
+def _waits(harness: OnTheMachine[Any]) -> bool:
+    return isinstance(harness.pre_check(), Wait)
 
 
 class Acting:
@@ -113,7 +118,7 @@ def test_an_old_transaction_is_waited_for_and_named(store: PostgresStore) -> Non
         pid = connection.info.backend_pid
         for runner in (Vacuum, ReindexConcurrently):
             harness = on_primary(store, runner, max_transaction_age_s=1)
-            until(lambda harness=harness: isinstance(harness.pre_check(), Wait), "old enough")
+            until(partial(_waits, harness), "old enough")
             answer = harness.pre_check()
             assert isinstance(answer, Wait)
             assert f"pid {pid} of ada in postgres" in answer.reason

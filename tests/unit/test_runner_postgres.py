@@ -13,8 +13,8 @@ from runners.postgres import rules
 from runners.postgres.backing_up import who
 from runners.postgres.config import PostgresConfig, address_of, shown
 from runners.postgres.facts import depth_of, differences
-from runners.postgres.psql import Access, Denied, QueryFailed, Starting, Unreachable, literal, session_name
 from runners.postgres.programs import ProgramFailed, ProgramMissing, Programs
+from runners.postgres.psql import Access, Denied, QueryFailed, Starting, Unreachable, literal, session_name
 from runners.postgres.restart import Restart
 from runners.postgres.rules import Intent
 from runners.postgres.switchover import NotReady, read_shutdown
@@ -416,7 +416,11 @@ def test_a_replicas_way_to_its_primary_is_read_in_both_forms(text: str, expected
 
 
 def test_a_control_file_is_read_or_refused() -> None:
-    text = "Database cluster state:               shut down\nLatest checkpoint location:           1/A0\nLatest checkpoint's TimeLineID:       3\n"
+    text = (
+        "Database cluster state:               shut down\n"
+        "Latest checkpoint location:           1/A0\n"
+        "Latest checkpoint's TimeLineID:       3\n"
+    )
     found = read_shutdown(text)
     assert (found.clean, found.checkpoint, found.timeline) == (True, (1 << 32) + 0xA0, 3)
     assert not read_shutdown(text.replace("shut down", "in production")).clean
@@ -444,7 +448,7 @@ def test_an_address_is_shown_as_it_is_written() -> None:
 
 
 def test_a_password_is_shown_nowhere() -> None:
-    config = PostgresConfig(password="s3cret")  # type: ignore[arg-type]
+    config = PostgresConfig(password="s3cret")
     access = Access(Programs(), "u", "s3cret", "", "d", 1.0)
     assert "s3cret" not in f"{config!r} {config} {access!r}"
     assert access.env(("h", 1))["PGPASSWORD"] == "s3cret"
@@ -513,7 +517,7 @@ def test_a_program_sees_neither_foreign_settings_nor_an_aws_identity(
 
 
 def test_a_program_that_is_not_there_is_named_with_the_step_to_take() -> None:
-    with pytest.raises(ProgramMissing, match="the program pg_dump of PostgreSQL is not in /nowhere.*programs"):
+    with pytest.raises(ProgramMissing, match=r"the program pg_dump of PostgreSQL is not in /nowhere.*programs"):
         Programs("/nowhere").path("pg_dump")
 
 
@@ -538,7 +542,7 @@ def test_what_differs_is_said_table_by_table() -> None:
     assert depth_of(noted) == "hash"
     assert depth_of({"tables": {"a": {"rows": 1}}}) == "rows"
     assert depth_of({}) == "none"
-    found = {
+    found: Mapping[str, Any] = {
         "tables": {"a": {"rows": 2, "hash": "5"}, "b": {"rows": 2, "hash": "8"}, "d": {"rows": 0}},
         "kinds": {"r": 2},
         "functions": 1,

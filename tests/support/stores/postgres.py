@@ -33,7 +33,7 @@ USER = "ada"
 PASSWORD = "s3cret/of the'test"
 CLIENT_PATIENCE_S = 2.0
 _WELL_WITHIN_S = 60.0
-_HBA = "local all all scram-sha-256\nhost all all 127.0.0.1/32 scram-sha-256\nhost replication all 127.0.0.1/32 scram-sha-256\n"
+_HBA = "".join(f"{who} scram-sha-256\n" for who in ("local all all", "host all,replication all 127.0.0.1/32"))
 
 
 class PostgresStore:
