@@ -33,7 +33,7 @@ WHERE c.relkind = 'i' AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.
 _LEFTOVERS = """
 SELECT coalesce(json_agg(format('%I.%I', n.nspname, c.relname)), '[]')
 FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
-WHERE NOT i.indisvalid AND c.relname ~ '_cc(new|old)[0-9]*$' AND n.nspname !~ '^pg_(temp|catalog)'
+WHERE NOT i.indisvalid AND c.relname ~ '_cc(new|old)[0-9]*$' AND n.nspname !~ '^pg_'
   AND NOT EXISTS (SELECT FROM pg_stat_progress_create_index AS p
       WHERE p.relid = i.indrelid AND p.datname = current_database())
 """

@@ -15,7 +15,7 @@ from runners.postgres import rules
 from runners.postgres.config import PostgresConfig, shown
 from runners.postgres.programs import ProgramFailed, ProgramMissing
 from runners.postgres.psql import Access, Denied, QueryFailed, access_of
-from runners.postgres.switchover import NotReady, Switchover, wrong_folder
+from runners.postgres.switchover import NotReady, Switchover, checkpoint, wrong_folder
 from runners.postgres.view import View, look
 from taskerman import Check, Go, Recovered, Refuse, TaskRunner, Wait, steadily
 
@@ -88,8 +88,7 @@ class Restart(TaskRunner):
                 return
             self._have_handed_over()
         elif own is not None and not own.replica:
-            timeout = self.args.handover_timeout_s
-            self._access().tell(self.config.own, ["CHECKPOINT"], timeout_s=timeout)  # so that the outage is short
+            checkpoint(self._access(), self.config, self.args.handover_timeout_s)  # so that the outage is short
         self.ctx.save(asked=True)
         self.ctx.command(self.config.restart if own is not None else self.config.start)
         self.ctx.save(restarted=True)

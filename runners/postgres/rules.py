@@ -243,6 +243,13 @@ def _cannot_hand_over(view: View, own: Server) -> Check | None:  # noqa: PLR0911
             "their consumers, or let your own switchover do it (handover = command)"
         )
     replicas = {name: server for name, server in view.peers.items() if server.replica}
+    known = {server.name for server in replicas.values()}
+    strange = sorted({each.name for each in own.standbys if each.streaming} - known)
+    if strange and not view.silent:  # else it may be who is silent, which is waited for
+        return Refuse(
+            f"somebody receives WAL from this server who is not among peers, and may not follow a new primary: "
+            f"{', '.join(strange)}. Name all servers in peers, or let your own switchover do it (handover = command)"
+        )
     for name, server in [("this server", own), *sorted(replicas.items())]:
         way = server.conninfo
         # The others that it can reach: itself need not be among them.
@@ -258,6 +265,12 @@ def _cannot_hand_over(view: View, own: Server) -> Check | None:  # noqa: PLR0911
             return Refuse(f"our user may not promote {name}: GRANT EXECUTE ON FUNCTION pg_promote TO it")
         if server.major != own.major:
             return Refuse(f"{name} runs another major version than this server")
+        left = [each.name for each in (own, *replicas.values()) if each is not server]
+        if not _satisfied(server.sync_names, left):
+            return Refuse(
+                f"{name} as the primary would wait for replicas that there are not: its synchronous_standby_names is "
+                f"{server.sync_names}, and {', '.join(left)} would be left. Correct it there"
+            )
         for other in (own, *(each for each in replicas.values() if each is not server)):
             if other.slot and other.slot not in server.slots:
                 return Refuse(
@@ -265,6 +278,13 @@ def _cannot_hand_over(view: View, own: Server) -> Check | None:  # noqa: PLR0911
                     "there (pg_create_physical_replication_slot), so that the new primary keeps WAL for it"
                 )
     return None
+
+
+def _satisfied(names: str, standbys: list[str]) -> bool:
+    try:
+        return sync_names.parse(names).satisfied_by(standbys)
+    except ValueError:
+        return False
 
 
 def out_of_step(view: View, server: Server, max_lag_bytes: int) -> str:

@@ -6,6 +6,7 @@ no library, no address of the original is in force here, so that proving a backu
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
 import shutil
@@ -65,11 +66,14 @@ class Scratch:
             raise ValueError(f"{self.folder} is too long for a socket: name a shorter scratch folder")
         self.data = self.folder / "data"
         self.programs = Programs(config.programs, config.run_as)
+        self._held: int | None = None
 
     def make(self) -> None:
         """An empty folder that only the server's user can enter."""
         self.remove()
         self.folder.mkdir(mode=0o700)
+        self._held = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(self._held, fcntl.LOCK_EX)
         self.data.mkdir(mode=0o700)
         (self.folder / "hba").write_text("local all all trust\n")
         (self.folder / "ident").write_text("")
@@ -141,13 +145,33 @@ class Scratch:
             give_up_at = time.monotonic() + 10
             while _server_in(self.folder) is not None and time.monotonic() < give_up_at:
                 time.sleep(0.05)
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
         if self.folder.exists():
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def leftovers(config: PostgresConfig) -> Sequence[Path]:
-    """Folders of attempts that ended without removing them, in which nothing runs any more."""
-    return [each for each in Path(config.scratch).glob(f"{_PREFIX}*") if each.is_dir() and _server_in(each) is None]
+    """Folders of attempts that ended without removing them: nothing runs in them, and nobody works there."""
+    return [
+        each for each in Path(config.scratch).glob(f"{_PREFIX}*") if _server_in(each) is None and not _is_held(each)
+    ]
+
+
+def _is_held(folder: Path) -> bool:
+    """Whether a living attempt, perhaps of another agent on this machine, has it."""
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
 
 
 def room(config: PostgresConfig) -> int:

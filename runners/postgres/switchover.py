@@ -27,7 +27,7 @@ from runners.postgres.psql import Access, Denied, QueryFailed, Unreachable, nobo
 from runners.postgres.view import Server, View, look, look_at
 from taskerman import CommandFailed, Context
 
-__all__ = ["NotReady", "Shutdown", "Switchover", "read_shutdown", "wrong_folder"]
+__all__ = ["NotReady", "Shutdown", "Switchover", "checkpoint", "read_shutdown", "wrong_folder"]
 
 LOOK_EVERY_S = 0.05
 SETTLE_S = 22.0
@@ -61,7 +61,7 @@ class Switchover:
         fenced."""
         self.ctx.save(step="stopping", heir=heir)
         try:
-            self.access.tell(self.config.own, ["CHECKPOINT"], timeout_s=self.within_s)  # so that stopping is short
+            checkpoint(self.access, self.config, self.within_s)  # so that stopping is short
             self.ctx.command(self.config.stop)
             stopped = self._stopped()
             self.ctx.save(step="fenced")
@@ -155,7 +155,11 @@ class Switchover:
             seconds = max(1, int(min(within_s, self.access.timeout_s)))
             self.access.ask(address_of(heir), f"SELECT to_json(pg_promote(true, {seconds}))")
         left = max(0.0, give_up_at - time.monotonic())
-        self._until(heir, lambda server: not server.replica, f"{heir} was told to become the primary and is none", left)
+        why = (
+            f"{heir} was told to become the primary and is none. Promote it, and start this server; or, once it is "
+            f"certain that it never will be: remove {_SIGNAL} here and start this server"
+        )
+        self._until(heir, lambda server: not server.replica, why, left)
 
     def _start(self) -> None:
         self.ctx.command(self.config.start)
@@ -205,6 +209,12 @@ class Switchover:
             if time.monotonic() >= give_up_at:
                 raise NotReady(else_ + why)
             time.sleep(LOOK_EVERY_S)
+
+
+def checkpoint(access: Access, config: PostgresConfig, within_s: float) -> None:
+    """Have one done before a stop, which is the shorter for it; where that is not allowed, it is merely longer."""
+    with suppress(Denied, QueryFailed):
+        access.tell(config.own, ["CHECKPOINT"], timeout_s=within_s)
 
 
 def wrong_folder(config: PostgresConfig, access: Access, own: Server) -> str:

@@ -135,7 +135,9 @@ class UpkeepRunner(TaskRunner):
             answer = may_maintain(look(self.config, self.access()), self.args.max_lag_bytes)
             if isinstance(answer, Skip):
                 raise QueryFailed("the server is not the primary any more")
-            if not isinstance(answer, Wait):
+            if isinstance(answer, Refuse):
+                raise QueryFailed(answer.reason)
+            if isinstance(answer, Go):
                 return
             if answer.reason != said:
                 said = answer.reason

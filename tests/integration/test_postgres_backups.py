@@ -21,6 +21,7 @@ from runners.postgres.backup_logical import BackupLogical, part_of
 from runners.postgres.config import PostgresConfig
 from runners.postgres.programs import ProgramFailed
 from runners.postgres.restore_check import NotProved, RestoreCheck
+from runners.postgres.scratch import Scratch, leftovers
 from taskerman import Go, Recovered, Refuse, Skip
 from tests.integration.postgres_harness import OnTheMachine, believe_sooner, killed, settled, task
 from tests.support.aws import LocalCloud, unique
@@ -387,8 +388,19 @@ def test_a_restore_check_that_is_killed_leaves_nothing_after_abort(house: House,
     left = list(Path(check.runner().config.scratch).glob("taskerman-restore-*"))
     assert len(left) == 1
     assert (left[0] / "data" / "postmaster.pid").exists(), "its server runs on"
+    config = check.runner().config
+    assert leftovers(config) == [], "a server that runs is not swept away by others"
     check.abort()
     assert not left[0].exists()
+    other = Scratch(config, "another-attempt")
+    other.make()
+    try:
+        assert leftovers(config) == [], "nor a folder in which somebody works"
+        (Path(config.scratch) / "taskerman-restore-old").mkdir()
+        assert [each.name for each in leftovers(config)] == ["taskerman-restore-old"]
+    finally:
+        other.remove()
+        (Path(config.scratch) / "taskerman-restore-old").rmdir()
     assert check.post_check() == Go()
     assert check.recover() is Recovered.NOT_DONE
 

@@ -244,6 +244,20 @@ STATES: list[tuple[str, View, Intent, type[Check], str]] = [
     ("one may not be promoted", peer(A_PRIMARY, "b:2", may_promote=False), PLAIN, Refuse, "may not promote b:2"),
     ("a slot is missing at an heir", own(A_PRIMARY, slot="a"), PLAIN, Refuse, "b:2 has no replication slot a"),
     (
+        "somebody unknown follows",
+        own(A_PRIMARY, standbys=(*(Standby(name, "streaming", 0) for name in "bcx"),)),
+        PLAIN,
+        Refuse,
+        "not among peers, and may not follow a new primary: x",
+    ),
+    (
+        "an heir would wait for nobody",
+        peer(A_PRIMARY, "b:2", sync_names="ANY 3 (*)"),
+        PLAIN,
+        Refuse,
+        "b:2 as the primary would wait for replicas",
+    ),
+    (
         "every heir is delayed",
         peer(peer(A_PRIMARY, "b:2", delay_ms=9), "c:3", delay_ms=9),
         PLAIN,
