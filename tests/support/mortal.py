@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from taskerman.agent import JournalFile
@@ -30,13 +31,15 @@ class Life:
     def __init__(self, *, die_at: int | None = None, after: bool = False) -> None:
         self.dead = False
         self.steps: list[str] = []
+        self._counting = Lock()
         self.die_at = die_at
         self.die_after = after
 
     def step(self, what: str, do: Callable[[], Any]) -> Any:
         self.check()
-        self.steps.append(what)
-        mine = len(self.steps) == self.die_at
+        with self._counting:  # the mailbox has a thread of its own, and two must not be the same step
+            self.steps.append(what)
+            mine = len(self.steps) == self.die_at
         if mine and not self.die_after:
             self.end()
         done = do()
