@@ -12,7 +12,7 @@ __all__ = ["brackets"]
 
 brackets = typer.Typer(
     rich_markup_mode=None,
-    help="Brackets: what is so in a cluster while nodes act; closing one.",
+    help="Brackets: what is so while nodes act: list, close.",
 )
 
 
