@@ -73,7 +73,7 @@ chaos: env services ## Faults at random against everything real, and a judge: ma
 bench: env services ## Measure what the README promises about speed
 	$(BIN)/python benchmarks/rolling.py
 
-docs: env ## Make anew what is made of declarations: metrics.md, settings.md, runners, the schema of schedules
+docs: env ## Make anew what is made of declarations: metrics.md, settings.md, runners, the schema of schedules, states of stores
 	$(BIN)/python -m taskerman.telemetry.reference > docs/reference/metrics.md.new
 	mv docs/reference/metrics.md.new docs/reference/metrics.md
 	$(BIN)/python -m taskerman.cli.reference > docs/reference/settings.md.new
@@ -81,10 +81,7 @@ docs: env ## Make anew what is made of declarations: metrics.md, settings.md, ru
 	$(BIN)/python -m taskerman.cli.runner_pages docs/runners
 	$(BIN)/taskerman schema schedule > configs/schedule.schema.json.new
 	mv configs/schedule.schema.json.new configs/schedule.schema.json
-	for store in elasticsearch; do \
-		$(BIN)/python -m tests.recorded.$${store}_states > docs/runners/states-$$store.md.new && \
-		mv docs/runners/states-$$store.md.new docs/runners/states-$$store.md || exit 1; \
-	done
+	$(BIN)/python -m tests.recorded docs/reference
 
 load: env services .ministack ## Measure what many nodes cost: a line of 1,000, a plan of 10,000 nodes, 10,000 schedules, an agent at rest
 	$(BIN)/python benchmarks/line.py

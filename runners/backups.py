@@ -58,7 +58,12 @@ class Unfinished:
         return self._folder
 
     def add(self, part: str, chunks: Iterable[bytes]) -> Stored:
-        """Stream one part into the store. Raises `StoreUnavailable`, and what `chunks` raises; then there is none."""
+        """Stream one part into the store. Raises `StoreUnavailable`, and what `chunks` raises; then there is none.
+
+        `ValueError` for the manifest's own name: it would be a backup before it is whole.
+        """
+        if part.rpartition("/")[2] == MANIFEST:
+            raise ValueError(f"a part is not called {part!r}")
         stored = self._store.put(f"{self._folder}/{part}", chunks)
         self._parts.append(Stored(part, stored.size, stored.sha256, stored.at))
         return stored
@@ -89,19 +94,20 @@ class Backups:
 
     def made_by(self, attempt: str) -> Backup | None:
         """The whole backup that this attempt wrote, if it did: what `recover` asks."""
-        return next((found for found in self.whole() if found.name.endswith(f"-{attempt}")), None)
+        mine = [folder for folder in self._folders() if _attempt_of(folder) == attempt]
+        return next((found for folder in mine if (found := self._read(folder)) is not None), None)
 
     def whole(self) -> Sequence[Backup]:
         """Every whole one, oldest first. Raises `StoreUnavailable`, `Damaged` for a manifest that cannot be read."""
-        end = f"/{MANIFEST}"
-        folders = [each.key.removesuffix(end) for each in self._store.list(f"{self._of}/") if each.key.endswith(end)]
-        found = [self._read(folder) for folder in folders]
+        found = [self._read(folder) for folder in self._folders()]
         return sorted((each for each in found if each is not None), key=lambda each: (each.at, each.name))
 
     def newest(self) -> Backup | None:
-        """The last whole one."""
-        whole = self.whole()
-        return whole[-1] if whole else None
+        """The last whole one. Raises `StoreUnavailable`, `Damaged`: an older one is not taken for it."""
+        for folder in reversed(self._folders()):
+            if (found := self._read(folder)) is not None:
+                return found
+        return None
 
     def read(self, backup: Backup, part: str) -> Iterator[bytes]:
         """The content of one part. After the last byte raises `Damaged` if it was not what was written: whoever
@@ -122,13 +128,20 @@ class Backups:
 
     def prune(self, now: datetime, *, keep: int, keep_for: timedelta) -> list[str]:
         """Remove whole backups that are older than `keep_for`, always leaving the newest `keep` (at least one), and
-        what unfinished ones left days ago. The names of what was removed. A manifest goes first, its parts after it."""
+        what unfinished ones left days ago. The names of what was removed. A manifest goes first, its parts after it.
+
+        One whose parts are not all there is left to a person, and is none of those that are kept. Raises
+        `StoreUnavailable`; `Damaged` for a manifest that cannot be read, and then nothing was removed.
+        """
         whole = self.whole()
-        too_many = whole[: max(0, len(whole) - max(keep, 1))]
+        listed = self._store.list(f"{self._of}/")
+        sizes = {each.key: each.size for each in listed}
+        sound = [one for one in whole if all(sizes.get(f"{one.name}/{part.key}") == part.size for part in one.parts)]
+        too_many = sound[: max(0, len(sound) - max(keep, 1))]
         gone = [each.name for each in too_many if now - each.at > keep_for]
         known = {each.name for each in whole}
         by_folder: dict[str, list[Stored]] = {}
-        for each in self._store.list(f"{self._of}/"):
+        for each in listed:
             by_folder.setdefault(each.key.rpartition("/")[0], []).append(each)
         for folder, objects in by_folder.items():
             last = max((each.at for each in objects if each.at is not None), default=now)
@@ -140,6 +153,11 @@ class Backups:
         self._store.abort_unfinished(_ABANDONED)
         return gone
 
+    def _folders(self) -> Sequence[str]:
+        """Those with a manifest, in the order of their times."""
+        end = f"/{MANIFEST}"
+        return [each.key.removesuffix(end) for each in self._store.list(f"{self._of}/") if each.key.endswith(end)]
+
     def _read(self, folder: str) -> Backup | None:
         try:
             raw = self._store.read_all(f"{folder}/{MANIFEST}", most=16 * 1024 * 1024)
@@ -150,8 +168,13 @@ class Backups:
             parts = tuple(Stored(each["key"], each["size"], each["sha256"]) for each in document["parts"])
             at = datetime.strptime(document["at"], _TIME).replace(tzinfo=UTC)
             return Backup(folder, at, parts, document["facts"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise Damaged(f"The manifest of {folder} cannot be read: {error}") from error
+
+
+def _attempt_of(folder: str) -> str:
+    """Behind the time, which has a length of its own: the ids of attempts have `-` in them, too."""
+    return folder.rpartition("/")[2][len("20260131T120000Z-") :]
 
 
 def _within(folder: str, parent: str) -> bool:

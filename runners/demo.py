@@ -117,16 +117,14 @@ class Restart(TaskRunner):
         return Go()
 
     def recover(self) -> Recovered:
-        """Compare the start that runs with the one that was noted before."""
+        """Compare the start that runs with the one that was noted before it was asked for another."""
         if "started_before" not in self.ctx.saved:
             return Recovered.NOT_DONE
         health = self._own_health()
-        if health.started is None:
-            return Recovered.UNKNOWN
-        if health.started != self.ctx.saved["started_before"]:
+        if health.started is not None and health.started != self.ctx.saved["started_before"]:
             return Recovered.DONE
-        # The same start: either the restart was never asked for, or it was and is still to come.
-        return Recovered.UNKNOWN if self.ctx.saved.get("restarted") else Recovered.NOT_DONE
+        # The service manager may have been asked, and the restart be still to come.
+        return Recovered.UNKNOWN
 
     def _own_health(self) -> Health:
         return ask_health(self.config.health_url)

@@ -350,6 +350,12 @@ class Ec2Unavailable(TransientError):
     code = "E-EC2"
 
 
+class ObjectsUnavailable(TransientError):
+    """S3 does not answer, or not now."""
+
+    code = "E-S3"
+
+
 class HistoryUnavailable(TransientError):
     """The history's database cannot be reached or refuses for now; what was to be stored may be stored or not."""
 

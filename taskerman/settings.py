@@ -98,6 +98,12 @@ def _schedules(place: str) -> str:
     return place
 
 
+def _uploads(place: str) -> str:
+    if place and not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/\S*)?", place):
+        raise ValueError("it is not s3://bucket/prefix")
+    return place
+
+
 class SignatureKey(BaseModel):
     """A public key, and whose tasks it may sign: anybody's when empty."""
 
@@ -229,6 +235,9 @@ class Settings(BaseSettings):
     schedules: Annotated[str, AfterValidator(_schedules)] = Field(
         "",
         description="where schedules are declared: an absolute folder, or s3://bucket/prefix; empty: nowhere",
+    )
+    uploads: Annotated[str, AfterValidator(_uploads)] = Field(
+        "", description="where `taskerman upload` puts programs: s3://bucket/prefix; empty: only where `--to` says"
     )
     signature_keys: dict[SignerId, SignatureKey] = Field(
         default_factory=dict,

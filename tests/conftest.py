@@ -10,11 +10,14 @@ from hypothesis import settings
 from tests.support.aws import aws, local_cloud
 from tests.support.postgresql import postgresql, postgresql_url
 from tests.support.redis_fixtures import redis_cluster, witness
+from tests.support.stores.mariadb import formed_galera, galera
 from tests.support.tree_ground import ground
 from tests.support.zookeeper import open_tree, zookeeper, zookeeper_ensemble, zookeeper_proxy, zookeeper_root
 
 __all__ = [
     "aws",
+    "formed_galera",
+    "galera",
     "ground",
     "local_cloud",
     "open_tree",

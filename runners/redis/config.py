@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
+from runners.objects import ObjectStore
 from runners.redis.view import Access, Address
 
 __all__ = ["RedisConfig"]
@@ -23,6 +24,13 @@ def _is_address(value: str) -> str:
     return value
 
 
+def _is_bucket(value: str) -> str:
+    if value:
+        ObjectStore(value)
+    return value
+
+
+Bucket = Annotated[str, AfterValidator(_is_bucket)]
 HostPort = Annotated[str, AfterValidator(_is_address)]
 
 
@@ -46,6 +54,7 @@ class RedisConfig(BaseModel):
     )
     username: str | None = Field(default=None, description="of the ACL user; none: the default user")
     password: SecretStr | None = Field(default=None, description="keep the file readable by the agent's user alone")
+    backups: Bucket = Field(default="", description="where backups go, `s3://bucket/prefix`")
     timeout_s: float = Field(default=2.0, gt=0, le=60, description="how long a server may take for one answer")
 
     @property

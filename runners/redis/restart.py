@@ -5,29 +5,20 @@ It acts and asks; what is looked at, and what follows from it, stands in rules.p
 
 from __future__ import annotations
 
-import random
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from runners.redis import rules
 from runners.redis.config import RedisConfig
+from runners.redis.handover import LOOK_EVERY_S, Handover, shown
 from runners.redis.resp import ErrorReply
-from runners.redis.view import Address, Server, View, claim_name, look
+from runners.redis.view import View
 from taskerman import Check, Go, Recovered, Refuse, TaskRunner, Wait
 
 __all__ = ["Restart"]
 
-LOOK_EVERY_S = 0.05
-ASK_AGAIN_S = 6.0
-"""Redis gives a manual failover five seconds, and then forgets it."""
 RECOVER_WITHIN_S = 20.0
-
-
-class NotReady(Exception):
-    """The action found, before it did any harm, that it may not go on."""
 
 
 class Restart(TaskRunner):
@@ -68,7 +59,7 @@ class Restart(TaskRunner):
             view = self._look()
         except ErrorReply as error:
             return Refuse(f"the server refuses to be asked: {error}")
-        self.ctx.log("looked at the cluster", **_shown(view))
+        self.ctx.log("looked at the cluster", **shown(view))
         answer: Check = Go()
         if self.args.force:
             self.ctx.log("looks at nobody else, as it was told")
@@ -93,7 +84,7 @@ class Restart(TaskRunner):
             self._hand_over(view)
             self._restart()
             return
-        with self._only_one_of_its_shard() as ready:
+        with self._handover().only_one_of_its_shard(failover=self.args.failover) as ready:
             self._hand_over(ready)
             self._restart()
 
@@ -128,63 +119,9 @@ class Restart(TaskRunner):
 
     # --- the parts of the action -------------------------------------------------------------------------
 
-    @contextmanager
-    def _only_one_of_its_shard(self) -> Iterator[View]:
-        """Within: nobody else who asks takes down a server of this shard, and the shard can do without this one.
-
-        Two nodes of a shard may pass their checks in the same moment. So each then opens a connection to every server
-        of the shard whose *name* says what it is about to do, and looks whether somebody else's is there: of two at
-        least one sees the other, and steps back. A connection dies with its process, and leaves nothing in the data.
-        Raises `NotReady` when it does not become so in time.
-        """
-        give_up_at = time.monotonic() + self.args.failover_timeout_s
-        while True:
-            with ExitStack() as claims:
-                view = self._claim(claims, self._look())
-                answer = rules.shard_is_ready(view, failover=self.args.failover, max_lag_bytes=self.args.max_lag_bytes)
-                if isinstance(answer, Go):
-                    yield view
-                    return
-            if isinstance(answer, Refuse) or time.monotonic() >= give_up_at:
-                raise NotReady(f"the shard cannot do without this server: {getattr(answer, 'reason', answer)}")
-            self.ctx.log("waits for its shard", why=getattr(answer, "reason", ""))
-            time.sleep(random.uniform(4, 12) * LOOK_EVERY_S)
-
-    def _claim(self, claims: ExitStack, view: View) -> View:
-        """Say at every server of the shard what is about to happen; then look again."""
-        places: list[Address] = [self.config.own_address]
-        places += [view.answers[name].address for name in rules.shard(view) if name in view.answers]
-        for place in places:
-            try:
-                connection = claims.enter_context(self.config.access.open(place))
-                connection.call("CLIENT", "SETNAME", claim_name(view.me))
-            except OSError as error:
-                self.ctx.log("could not claim", server=f"{place[0]}:{place[1]}", why=str(error))
-        return self._look()
-
     def _hand_over(self, view: View) -> None:
-        """A master with slots becomes a replica of one that has them all. Raises `NotReady` when that fails."""
-        own = view.own
-        if not self.args.failover or own is None or own.replica or not own.clustered or not own.lines[view.me].slots:
-            return
-        heir = rules.heir(view, self.args.max_lag_bytes)
-        if heir is None:
-            raise NotReady("no replica is in step to take over")
-        self.ctx.save(heir=heir)
-        self.ctx.log("hands over", to="{}:{}".format(*view.answers[heir].address))
-        give_up_at = time.monotonic() + self.args.failover_timeout_s
-        ask_at = 0.0
-        while True:
-            view = self._look()
-            if _follows(view, heir):
-                return
-            if time.monotonic() >= give_up_at:
-                raise NotReady(f"the replica did not take over within {self.args.failover_timeout_s:g} s")
-            if time.monotonic() >= ask_at and heir in view.answers and view.answers[heir].replica:
-                ask_at = time.monotonic() + ASK_AGAIN_S
-                with self.config.access.open(view.answers[heir].address) as connection:
-                    connection.call("CLUSTER", "FAILOVER")
-            time.sleep(LOOK_EVERY_S)
+        if self.args.failover and view.own is not None and view.own.clustered:
+            self._handover().hand_over(view)
 
     def _restart(self) -> None:
         self.ctx.save(asked=True)
@@ -194,12 +131,11 @@ class Restart(TaskRunner):
     # --- looking -----------------------------------------------------------------------------------------
 
     def _look(self) -> View:
-        return look(
-            self.config.own_address,
-            self.config.access,
-            peers=self.config.peer_addresses,
-            announced=self.config.known_as,
-        )
+        return self._handover().look()
+
+    def _handover(self) -> Handover:
+        args = self.args
+        return Handover(self.ctx, self.config, max_lag_bytes=args.max_lag_bytes, timeout_s=args.failover_timeout_s)
 
     def _would_lose_data(self, view: View) -> str:
         """Why a restart would lose data: a master that keeps nothing on disk comes back empty, and its replicas follow.
@@ -222,20 +158,3 @@ class Restart(TaskRunner):
             "the server is a master that keeps nothing on disk (save is empty, appendonly is no): it would come back "
             "empty, and its replicas would empty themselves after it. Fail it over, or set save"
         )
-
-
-def _follows(view: View, heir: str) -> bool:
-    """Whether the own server follows `heir`, in its own eyes, in the heir's, and in those of whoever answers."""
-    if view.own is None or not view.own.replica or heir not in view.answers or view.answers[heir].replica:
-        return False
-    seen = [line for line in view.of_me().values() if line is not None]
-    return all(line.master == heir for line in seen)
-
-
-def _shown(view: View) -> dict[str, object]:
-    own: Server | None = view.own
-    return {
-        "own": None if own is None else {"replica": own.replica, "state": own.state, "uptime_s": own.uptime_s},
-        "answering": len(view.answers),
-        "silent": dict(view.silent),
-    }

@@ -11,7 +11,19 @@ from collections.abc import Iterable, Mapping
 from runners.redis.view import Line, Server, View
 from taskerman import Check, Go, Refuse, Wait
 
-__all__ = ["heir", "is_well", "may_restart", "may_restart_alone", "shard", "shard_is_ready", "unwell"]
+__all__ = [
+    "heir",
+    "is_well",
+    "may_restart",
+    "may_restart_alone",
+    "names",
+    "no_upheaval",
+    "out_of_step",
+    "serves",
+    "shard",
+    "shard_is_ready",
+    "unwell",
+]
 
 
 def may_restart(view: View, *, failover: bool, max_lag_bytes: int, others_at_once: int) -> Check:
@@ -24,7 +36,7 @@ def may_restart(view: View, *, failover: bool, max_lag_bytes: int, others_at_onc
     if view.own.loading:
         return Wait("the server is loading its data")
     return (
-        _no_upheaval(view)
+        no_upheaval(view)
         or _enough_others(view, max_lag_bytes, others_at_once)
         or _majority_without_me(view, failover)
         or shard_is_ready(view, failover=failover, max_lag_bytes=max_lag_bytes)
@@ -50,13 +62,13 @@ def shard_is_ready(view: View, *, failover: bool, max_lag_bytes: int) -> Check:
     own = view.own
     if own is None:
         return Go()
-    if upheaval := _no_upheaval(view):  # in the midst of a failover a master seems to have no replica
+    if upheaval := no_upheaval(view):  # in the midst of a failover a master seems to have no replica
         return upheaval
     mine = shard(view)
     if claiming := sorted(_claims(view, mine)):
-        return Wait(f"{_names(view, claiming)} of the same shard is being restarted")
+        return Wait(f"{names(view, claiming)} of the same shard is being restarted")
     ill = {name: why for name, why in unwell(view, max_lag_bytes).items() if name in mine}
-    if failover and _serves(view):
+    if failover and serves(view):
         if not any(line.master == view.me for line in view.others.values()):
             return Refuse(
                 "the server is a master and has no replica: its slots would be away while it restarts. Give it a "
@@ -100,6 +112,11 @@ def unwell(view: View, max_lag_bytes: int) -> dict[str, str]:
     return found
 
 
+def out_of_step(view: View, max_lag_bytes: int) -> str:
+    """Why the own server does not have what its master has; "" when it has, or is a master."""
+    return "" if view.own is None else _out_of_step(view.own, _offset_of_master(view, view.own, view.me), max_lag_bytes)
+
+
 def is_well(view: View, *, max_lag_bytes: int) -> Check:
     """Whether the own server is well in its own eyes *and* in those of its peers; never `Refuse`: it may become so."""
     own = view.own
@@ -140,11 +157,11 @@ def _may_start(view: View, others_at_once: int) -> Check:
     return Go()
 
 
-def _no_upheaval(view: View) -> Check | None:
-    """The cluster is whole, in everybody's eyes, and its slots and roles stay where they are."""
+def no_upheaval(view: View) -> Check | None:
+    """None when the cluster is whole, in everybody's eyes, and its slots and roles stay where they are."""
     everybody = _everybody(view)
     if bad := sorted(name for name, server in everybody.items() if server.state not in ("ok", "loading")):
-        return Wait(f"cluster_state is not ok as seen by {_names(view, bad)}", of="cluster")
+        return Wait(f"cluster_state is not ok as seen by {names(view, bad)}", of="cluster")
     if any(line.moving for server in everybody.values() for line in server.lines.values()):
         return Wait("slots are being migrated", of="cluster")
     masters: dict[str, set[str | None]] = {}
@@ -152,13 +169,13 @@ def _no_upheaval(view: View) -> Check | None:
         if server.loading:
             continue
         if server.moving_roles:
-            return Wait(f"{_names(view, [name])} is failing over", of="cluster")
+            return Wait(f"{names(view, [name])} is failing over", of="cluster")
         masters.setdefault(name, set()).add(None if not server.replica else _follows(server, name))
         for line in server.lines.values():
             if not line.failed:
                 masters.setdefault(line.id, set()).add(line.master)
     if torn := sorted(name for name, seen in masters.items() if len(seen) > 1):
-        return Wait(f"a failover is under way: the servers disagree on the role of {_names(view, torn)}", of="cluster")
+        return Wait(f"a failover is under way: the servers disagree on the role of {names(view, torn)}", of="cluster")
     return None
 
 
@@ -169,7 +186,7 @@ def _enough_others(view: View, max_lag_bytes: int, others_at_once: int) -> Check
 
 def _majority_without_me(view: View, failover: bool) -> Check | None:
     """Masters elect; a master that goes down with its role must leave a majority of them."""
-    if failover or not _serves(view):
+    if failover or not serves(view):
         return None
     masters = [name for name, line in view.others.items() if line.slots]
     up = [name for name in masters if name in view.answers and not view.others[name].failed]
@@ -198,7 +215,7 @@ def _peers_agree(view: View, own: Server) -> Check:
     if view.own is not None and any(_calls_failed(view, name) for name in bad):
         bad = {name: why for name, why in bad.items() if not _calls_failed(view, name)}  # ill themselves: no witnesses
     if bad:
-        words = ", ".join(f"{_names(view, [name])} {why}" for name, why in sorted(bad.items()))
+        words = ", ".join(f"{names(view, [name])} {why}" for name, why in sorted(bad.items()))
         return Wait(f"its peers do not see the server well: {words}")
     good = sum(not _calls_failed(view, name) for name in view.answers)
     if good * 2 <= len(view.others):
@@ -243,7 +260,8 @@ def _own_line(view: View) -> Line | None:
     return view.own.lines.get(view.me) if view.own is not None else None
 
 
-def _serves(view: View) -> bool:
+def serves(view: View) -> bool:
+    """Whether the own server is a master with slots."""
     line = _own_line(view)
     return line is not None and line.master is None and line.slots > 0
 
@@ -257,12 +275,12 @@ def _claims(view: View, mine: frozenset[str]) -> frozenset[str]:
 def _wait_for(view: View, ill: Mapping[str, str], what: str, *, cluster: bool = False) -> Wait | None:
     if not ill:
         return None
-    words = ", ".join(f"{_names(view, [name])} {why}" for name, why in sorted(ill.items()))
+    words = ", ".join(f"{names(view, [name])} {why}" for name, why in sorted(ill.items()))
     reason = f"not well {what}: {words}" if what else f"not well: {words}"
     return Wait(reason, of="cluster" if cluster else "node")
 
 
-def _names(view: View, nodes: Iterable[str]) -> str:
+def names(view: View, nodes: Iterable[str]) -> str:
     """Nodes as people know them: by address."""
 
     def shown(name: str) -> str:

@@ -44,8 +44,9 @@ class Line:
     """One line of CLUSTER NODES: how somebody sees a node.
 
     `master`: the id of whom it follows, None for a master. `heard_ms`: when a pong of it came last, by the observer's
-    clock. `connected`: whether the observer's link to it is up. `slots`: how many it serves. `moving`: slots are being
-    migrated (said by the node of itself only).
+    clock. `connected`: whether the observer's link to it is up. `slots`: how many it serves, and `ranges` which ones.
+    `moving`: slots are being migrated (said by the node of itself only). `epoch`: of its claim to them, which grows
+    with every failover.
     """
 
     id: str
@@ -56,6 +57,8 @@ class Line:
     connected: bool
     slots: int
     moving: bool = False
+    ranges: str = ""
+    epoch: int = 0
 
     @property
     def failed(self) -> bool:
@@ -188,7 +191,7 @@ def _with_cluster(server: Server, connection: Connection) -> Server:
 
 
 def _line(words: Sequence[str]) -> Line:
-    name, where, flags, master, _, heard, _, link, *slots = words
+    name, where, flags, master, _, heard, epoch, link, *slots = words
     place = where.partition(",")[0].partition("@")[0]
     host, _, port = place.rpartition(":")
     return Line(
@@ -200,6 +203,8 @@ def _line(words: Sequence[str]) -> Line:
         connected=link == "connected",
         slots=sum(_count(slot) for slot in slots if not slot.startswith("[")),
         moving=any(slot.startswith("[") for slot in slots),
+        ranges=",".join(slot for slot in slots if not slot.startswith("[")),
+        epoch=int(epoch),
     )
 
 

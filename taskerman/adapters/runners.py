@@ -53,6 +53,7 @@ class InstalledRunners:
                 soft_s=_seconds(runner.soft),
                 settle_s=_seconds(runner.settle),
                 scope=runner.scope or None,
+                bracket=(runner.bracket or action.partition(":")[0]) if runner.is_bracketed() else None,
             )
         except ValidationError as error:
             wrong = "; ".join(f"{one['loc'][0]}: {one['msg']}" for one in error.errors(include_url=False))

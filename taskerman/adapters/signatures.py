@@ -23,7 +23,7 @@ from taskerman.model.base import canonical_json
 from taskerman.model.ids import Owner
 from taskerman.model.task import TaskDocument
 
-__all__ = ["KeySource", "SignatureKeys", "generate_key", "sign"]
+__all__ = ["KeySource", "SignatureKeys", "generate_key", "sign", "sign_program"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,22 +78,21 @@ class SignatureKeys:
             )
 
 
+def sign_program(sha256: str, file: Path) -> bytes:
+    """What a node asks for that runs programs of a signer: by the private key in `file`, of the content's hash.
+
+    Raises `UsageError`.
+    """
+    return base64.b64encode(_private(file).sign(f"taskerman binary {sha256}".encode()))
+
+
 def sign(document: Mapping[str, Any], file: Path, key: str = "") -> dict[str, Any]:
     """`document` with its signature, by the private key in `file`. An earlier signature is replaced.
 
     `key`: the key's id; the file's name without its ending when empty. The document is to have its task id.
     Raises `UsageError`.
     """
-    try:
-        private = serialization.load_pem_private_key(_read(file), password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        private = None
-    if not isinstance(private, Ed25519PrivateKey):
-        raise UsageError(
-            f"{file} holds no Ed25519 private key without a password (PEM).",
-            next_step="Make one: `taskerman keys generate FILE`.",
-        )
-    value = base64.b64encode(private.sign(_signed(document))).decode()
+    value = base64.b64encode(_private(file).sign(_signed(document))).decode()
     return {**document, "signature": {"key": key or file.stem, "value": value}}
 
 
@@ -124,6 +123,19 @@ def generate_key(file: Path) -> Path:
 
 def _signed(document: Mapping[str, Any]) -> bytes:
     return canonical_json({name: value for name, value in document.items() if name != "signature"})
+
+
+def _private(file: Path) -> Ed25519PrivateKey:
+    try:
+        private = serialization.load_pem_private_key(_read(file), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        private = None
+    if not isinstance(private, Ed25519PrivateKey):
+        raise UsageError(
+            f"{file} holds no Ed25519 private key without a password (PEM).",
+            next_step="Make one: `taskerman keys generate FILE`.",
+        )
+    return private
 
 
 def _public(file: Path) -> Ed25519PublicKey:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from taskerman.agent.adoption import adopt, situation
 from taskerman.agent.assigned import assigned
+from taskerman.agent.bracketing import Bracketing
 from taskerman.agent.child_in_hand import ChildReport
 from taskerman.agent.early import Early, EarlyChild
 from taskerman.agent.holding import Held, Holding
@@ -41,7 +42,8 @@ _ATTEMPTS_KEPT = 50
 
 
 class Acting:
-    """`performance`: the attempt in hand, if there is one. Used on the agent's one thread."""
+    """`performance`: the attempt in hand, if there is one. `bracketing`: the end of a bracket, which is in hand between
+    the end of an attempt and its recording, or without an attempt. Used on the agent's one thread."""
 
     def __init__(
         self,
@@ -50,9 +52,11 @@ class Acting:
         holding: Holding,
         screen: Screen,
         early: Early,
+        bracketing: Bracketing,
         post: Callable[[ChildReport], None],
     ) -> None:
         """`post` hands a child's report to the loop, from any thread."""
+        self.bracketing = bracketing
         self._kit = kit
         self._sessions = sessions
         self._holding = holding
@@ -135,12 +139,14 @@ class Acting:
     def _performing(
         self, session: Session, plan: Plan, attempt: Attempt, early: EarlyChild | None = None
     ) -> Performance:
+        found = assigned(self._kit, plan, attempt)
         return Performance(
-            assigned(self._kit, plan, attempt),
+            found,
             self._kit,
             fence=lambda: self._confirm(session, attempt),
             post=self._post,
             early=early,
+            door=self.bracketing.door(session, found),
         )
 
     def _confirm(self, session: Session, attempt: Attempt) -> None:
@@ -154,6 +160,7 @@ class Acting:
 
     def hear(self, heard: ChildReport) -> None:
         """A report of a child. Whether a person wants it to end is asked first: nothing may begin after a no."""
+        self.bracketing.hear(heard)
         if self.performance is not None:
             self.look_for_stop()
             self.performance.hear(heard)
@@ -184,14 +191,24 @@ class Acting:
 
     # --- ending ------------------------------------------------------------------------------------------
 
-    def conclude(self, session: Session) -> None:
-        """Record the end: in the journal first, then where everybody sees it. Nothing else starts before that."""
+    def conclude(self, session: Session, *, draining: bool = False) -> bool:
+        """Record the end: in the journal first, then where everybody sees it. Nothing else starts before that.
+
+        False: it is the last of its bracket, and cluster_end is called first, under its slots; conclude again when that
+        has ended. `draining`: nobody would wait for it; then a janitor finds the bracket.
+        """
         kit, performance = self._kit, self.performance
         assert performance is not None
         ending, attempt, plan = performance.ending, performance.assigned.attempt, performance.assigned.plan
         assert ending is not None
-        self._note_end(attempt, ending)
+        if draining or not performance.left_bracket:
+            self._note_end(attempt, ending)
         dice = Dice(kit.clock.now(), kit.throw(), kit.profile.pace, kit.profile.breaker)
+        if not performance.left_bracket and not draining:
+            performance.left_bracket = True
+            performance.called_end = self.bracketing.leave(session, performance.assigned, ending, dice)
+            if performance.called_end:
+                return False
         conclusion = self._sessions.insist(lambda: end_attempt(session.moves, plan, attempt, ending, dice))
         self.performance = None
         kit.say(
@@ -207,8 +224,9 @@ class Acting:
         kit.note_down(attempt=None, end=None)
         kit.isolation.release(attempt.id)
         prune(kit.journal.attempts(), keep=_ATTEMPTS_KEPT)
-        self._holding.ended(attempt.task, attempt.id)
+        self._holding.ended(attempt.task, attempt.id, look=not performance.called_end)
         self._holding.look_now()
+        return True
 
     def _say_turned(self, attempt: Attempt, turn: BreakerTurn) -> None:
         ids: dict[str, object] = {"task": attempt.task, "attempt": attempt.id, "cluster": turn.cluster}
@@ -225,6 +243,7 @@ class Acting:
 
     def part(self) -> None:
         """ZooKeeper does not know of it any more: what acts goes on to its end, what does not act yet never will."""
+        self.bracketing.part()
         performance, self.performance = self.performance, None
         if performance is None or performance.ending is not None:
             return
@@ -235,6 +254,7 @@ class Acting:
 
     def abandon(self) -> None:
         """The slots are no longer this agent's: its action must not go on, and its end is not ours to record."""
+        self.bracketing.part()
         if self.performance is not None:
             self.performance.abandon()
             self.performance = None
@@ -243,6 +263,7 @@ class Acting:
         """The agent stops. An action under way is left to its child, and the next agent adopts it; an attempt that has
         not begun to act is given back."""
         performance, session = self.performance, self._sessions.current
+        self.bracketing.stop(session)
         if performance is None:
             return
         if performance.phase is Phase.PRE_CHECK and performance.ending is None:
@@ -254,7 +275,7 @@ class Acting:
             return
         try:
             if session is not None:
-                self.conclude(session)
+                self.conclude(session, draining=True)
         except (Draining, TaskermanError) as error:
             self._kit.say("end_not_recorded", "warning", why=str(error))  # the next agent's first act
 

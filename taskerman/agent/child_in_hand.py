@@ -13,7 +13,7 @@ from typing import assert_never
 
 from taskerman.agent import process
 from taskerman.agent.assigned import Assigned, child_spec, directory_of
-from taskerman.agent.child_talk import Abort, ExecuteAction, Exit, PostCheck, PreCheck, Recover, Report
+from taskerman.agent.child_talk import Abort, ClusterBegin, ExecuteAction, Exit, PostCheck, PreCheck, Recover, Report
 from taskerman.agent.early import EarlyChild
 from taskerman.agent.journal import JournalledAttempt
 from taskerman.agent.killing import kill_attempt
@@ -21,9 +21,11 @@ from taskerman.agent.kit import Kit
 from taskerman.agent.machine import boot_id
 from taskerman.policy.signals import Question
 
-__all__ = ["CHECK_TIMEOUT", "ChildInHand", "ChildReport", "NotStarted"]
+__all__ = ["CHECK_TIMEOUT", "HOOK_TIMEOUT", "ChildInHand", "ChildReport", "NotStarted"]
 
 CHECK_TIMEOUT = timedelta(seconds=60)
+HOOK_TIMEOUT = timedelta(minutes=2)
+"""Of cluster_begin and cluster_end."""
 _CHILD_ENDS_IN = 5.0
 _KILL_WITHIN_S = 10.0
 
@@ -125,6 +127,8 @@ class ChildInHand:
                 child.ask(PostCheck(CHECK_TIMEOUT))
             case Question.RECOVER:
                 child.ask(Recover(CHECK_TIMEOUT))
+            case Question.CLUSTER_BEGIN:
+                child.ask(ClusterBegin(HOOK_TIMEOUT))
             case _ as never:
                 assert_never(never)
 

@@ -22,8 +22,11 @@ __all__ = [
     "Checked",
     "ChildGone",
     "ChildSpec",
+    "ClusterBegin",
+    "ClusterEnd",
     "Command",
     "Died",
+    "Done",
     "Ended",
     "Errored",
     "ExecuteAction",
@@ -42,7 +45,7 @@ __all__ = [
     "report_from_json",
 ]
 
-HookName = Literal["pre_check", "post_check", "recover"]
+HookName = Literal["pre_check", "post_check", "recover", "cluster_begin", "cluster_end"]
 
 # --- what a child is told --------------------------------------------------------------------------------
 
@@ -90,11 +93,25 @@ class Recover:
 
 
 @dataclass(frozen=True, slots=True)
+class ClusterBegin:
+    """Call `cluster_begin`. Answered by `Done`, `Errored`, `TimedOut` or `Died`."""
+
+    timeout: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterEnd:
+    """Call `cluster_end`. Answered as `ClusterBegin`."""
+
+    timeout: timedelta
+
+
+@dataclass(frozen=True, slots=True)
 class Exit:
     """End. During an action: after its result. During a check: at once."""
 
 
-Command = PreCheck | ExecuteAction | Abort | PostCheck | Recover | Exit
+Command = PreCheck | ExecuteAction | Abort | PostCheck | Recover | ClusterBegin | ClusterEnd | Exit
 
 # --- what a child reports --------------------------------------------------------------------------------
 
@@ -163,6 +180,13 @@ class RecoveredAs:
 
 
 @dataclass(frozen=True, slots=True)
+class Done:
+    """A hook that answers nothing has returned."""
+
+    phase: HookName
+
+
+@dataclass(frozen=True, slots=True)
 class ChildGone:
     """The child has ended: always the last report. `exit`: its code, negative for a signal; None if it is not ours.
 
@@ -172,7 +196,7 @@ class ChildGone:
     exit: int | None
 
 
-Report = Ready | Failed | Checked | Errored | TimedOut | Died | Ended | RecoveredAs | ChildGone
+Report = Ready | Failed | Checked | Errored | TimedOut | Died | Ended | RecoveredAs | Done | ChildGone
 OnReport = Callable[[Report], None]
 """Called on the child's own reading thread, one report at a time. It must not raise."""
 
@@ -213,7 +237,7 @@ class ChildSpec:
 # --- as JSON ---------------------------------------------------------------------------------------------
 
 
-def command_to_json(command: Command) -> dict[str, JsonValue]:
+def command_to_json(command: Command) -> dict[str, JsonValue]:  # noqa: PLR0911  (one for each command)
     """The line that tells a child to do `command`."""
     match command:
         case PreCheck(timeout, fence):
@@ -223,6 +247,10 @@ def command_to_json(command: Command) -> dict[str, JsonValue]:
             return {"do": "post_check", "timeout_s": timeout.total_seconds()}
         case Recover(timeout):
             return {"do": "recover", "timeout_s": timeout.total_seconds()}
+        case ClusterBegin(timeout):
+            return {"do": "cluster_begin", "timeout_s": timeout.total_seconds()}
+        case ClusterEnd(timeout):
+            return {"do": "cluster_end", "timeout_s": timeout.total_seconds()}
         case ExecuteAction(soft, deadline):
             return {"do": "execute_action", "soft_s": soft.total_seconds(), "deadline_boottime": deadline}
         case Abort():
@@ -252,5 +280,7 @@ def report_from_json(line: Mapping[str, Any]) -> Report:  # noqa: PLR0911  (one 
             return Ended(Result.model_validate_json(json.dumps(line["result"])))
         case "recovered":
             return RecoveredAs(Recovered(line["answer"]))
+        case "done":
+            return Done(line["phase"])
         case unknown:
             raise ValueError(f"{unknown!r} is no report of a child")

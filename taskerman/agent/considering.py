@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from taskerman.agent.bracketing import Bracketing
 from taskerman.agent.early import Early
 from taskerman.agent.holding import Held
 from taskerman.agent.kit import LOOK_AGAIN_S, Kit
@@ -36,9 +37,18 @@ _TIME_ALONE = (Reason.BACKOFF, Reason.CLUSTER_WAITS, Reason.BREAKER, Reason.WIND
 class Considering:
     """Used on the agent's one thread."""
 
-    def __init__(self, kit: Kit, sessions: Sessions, screen: Screen, settling: Settling, early: Early) -> None:
+    def __init__(
+        self,
+        kit: Kit,
+        sessions: Sessions,
+        screen: Screen,
+        settling: Settling,
+        early: Early,
+        bracketing: Bracketing,
+    ) -> None:
         """`sessions`: whose wake is left as a watch on what is waited for. `early`: who waits near the head has its
-        child started."""
+        child started. `bracketing`: a doorbell may mean that a bracket was left over."""
+        self._bracketing = bracketing
         self._kit = kit
         self._sessions = sessions
         self._screen = screen
@@ -77,8 +87,11 @@ class Considering:
             self._early.want(plan, session.moves.record.next_attempt(kit.node, held.task))
         elif not isinstance(standing, Ready):
             self._early.dismiss(held.task)
+        if verdict is None and not isinstance(standing, Ready) and self._ends_bracket(session, plan, held):
+            return None  # looked at again when that has ended
         match standing:
             case Ready() if verdict is None:
+                held.rung = False  # it goes into the bracket itself
                 return plan, standing
             case Ready():  # it was over, and was redriven while we looked
                 session.moves.leave(held.task)
@@ -98,6 +111,15 @@ class Considering:
                 kit.say("assignment_left", task=held.task)
                 self._settling.drop(held, before)
         return None
+
+    def _ends_bracket(self, session: Session, plan: Plan, held: Held) -> bool:
+        """Whether somebody rang, and it was for a bracket that was left over: its end is under way then."""
+        rung, held.rung = held.rung, False
+        try:
+            return rung and self._bracketing.look(session, plan)
+        except CoordinationUnavailable:
+            held.rung = rung
+            raise
 
     def _by_the_tree_too(self, session: Session, plan: Plan, held: Held) -> bool:
         """Whether the time of `plan` is over by ZooKeeper's clock as well: else ours has jumped, and ends nothing."""

@@ -9,6 +9,7 @@ from taskerman.agent.child_talk import (
     Checked,
     ChildGone,
     Died,
+    Done,
     Ended,
     Errored,
     Failed,
@@ -18,17 +19,19 @@ from taskerman.agent.child_talk import (
     TimedOut,
 )
 from taskerman.model.attempt import Result
-from taskerman.policy.signals import ActionEnded, CheckFailed, CheckGiven, ChildFailed, Recovered, Signal
+from taskerman.policy.signals import ActionEnded, CheckFailed, CheckGiven, ChildFailed, HookReturned, Recovered, Signal
 from taskerman.runner import Go, Refuse, Skip, Wait
 
 __all__ = ["result_signal", "signal_of"]
 
 
 def signal_of(report: Report, now: float, timeout: timedelta) -> Signal | None:  # noqa: PLR0911  one return a report
-    """The signal that `report` is; None for what changes nothing by itself. `timeout`: that of the checks."""
+    """The signal that `report` is; None for what changes nothing by itself. `timeout`: of what was asked."""
     match report:
         case Ready() | ChildGone():
             return None
+        case Done():
+            return HookReturned(now) if report.phase == "cluster_begin" else None
         case Checked():
             return _check_signal(report, now)
         case Failed():

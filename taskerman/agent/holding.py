@@ -23,7 +23,8 @@ class Held:
     `look_at`: before that only a wake makes it look. `not_before`: nothing but time lets it go on, and not earlier.
     `refused`: takes in a row that were. `unsent`, `send_at`: failed announcements of its dead letter in a row, and
     when to try again. `ended_here`: the attempt with which it ended here, since when no doorbell came in.
-    `unknown_since`, `unknown_until`: of an action that this build does not know.
+    `unknown_since`, `unknown_until`: of an action that this build does not know. `rung`: since the bracket of its
+    action was looked at last; whoever rings may mean that.
     """
 
     task: TaskId
@@ -40,6 +41,7 @@ class Held:
     unknown_until: float = 0.0
     unknown_why: str = ""
     said: str = ""
+    rung: bool = False
 
 
 class Holding:
@@ -65,6 +67,7 @@ class Holding:
         held = self._held.setdefault((task, digest), Held(task, digest))
         if delivery is not None:
             held.deliveries.append(delivery)
+            held.rung = True
             held.look_at = 0.0
             held.ended_here = None
 
@@ -76,11 +79,15 @@ class Holding:
         if not held.deliveries:
             del self._held[held.task, held.hash]
 
-    def ended(self, task: TaskId, attempt: AttemptId) -> None:
-        """The assignment of `task` ended here with `attempt`: what rang until now did not ring for a redrive."""
+    def ended(self, task: TaskId, attempt: AttemptId, *, look: bool = False) -> None:
+        """The assignment of `task` ended here with `attempt`: what rang until now did not ring for a redrive.
+
+        `look`: at its bracket, as if somebody had rung: two that ended at once may each have left it to the other.
+        """
         for held in self._held.values():
             if held.task == task:
                 held.ended_here = attempt
+                held.rung = held.rung or look
 
     def all(self) -> Sequence[Held]:
         """Everything that is held."""

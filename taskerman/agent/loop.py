@@ -16,6 +16,7 @@ from datetime import timedelta
 
 from taskerman.agent.acting import Acting
 from taskerman.agent.belonging import end_forgotten
+from taskerman.agent.bracketing import Bracketing
 from taskerman.agent.child_in_hand import ChildReport
 from taskerman.agent.considering import Considering
 from taskerman.agent.early import Early
@@ -113,8 +114,9 @@ class Agent:
         self._sessions = Sessions(kit, connect, self._stop, self._wake)
         self._early = Early(kit)
         settling = Settling(kit, self._holding, self._mailbox)
-        self._considering = Considering(kit, self._sessions, screen, settling, self._early)
-        self._acting = Acting(kit, self._sessions, self._holding, screen, self._early, self._inbox.put)
+        bracketing = Bracketing(kit, self._sessions, self._inbox.put)
+        self._considering = Considering(kit, self._sessions, screen, settling, self._early, bracketing)
+        self._acting = Acting(kit, self._sessions, self._holding, screen, self._early, bracketing, self._inbox.put)
 
     # --- running -----------------------------------------------------------------------------------------
 
@@ -201,7 +203,7 @@ class Agent:
     def _done(self, give_up_at: float) -> bool:
         """Whether there is nothing to stay for. An attempt is always stayed for."""
         polled_empty = self._mailbox.polled_empty  # before the inbox is looked at: what came before it is in there
-        if self._acting.performance is not None or not self._inbox.empty():
+        if self._acting.performance is not None or self._acting.bracketing.calling or not self._inbox.empty():
             return False
         if self._kit.clock.monotonic() >= give_up_at:
             return True
@@ -260,18 +262,16 @@ class Agent:
                 return LOOK_AGAIN_S
             session = self._open()
         acting = self._acting
-        if acting.performance is not None:
-            self._woken_at = None  # whatever it was, it lets nothing begin here before the attempt's end
-            acting.look_for_stop()
-            acting.performance.look_at_clock()
-            if acting.performance.ending is None:
-                return self._until(acting.performance.wake_at)
-            acting.conclude(session)
+        wait = self._go_on(session)
+        if wait is not None:
+            return wait
         self._early.look_at_clock()
         woken_at, self._woken_at = self._woken_at, None
         for held in self._holding.due(self._kit.clock.monotonic()):
             self._pulse.beat()
             found = self._considering.consider(session, held)
+            if acting.bracketing.calling:
+                return 0.0
             if found is None:
                 continue
             if acting.begin(session, *found, woken_at=woken_at):
@@ -285,6 +285,27 @@ class Agent:
         session.idle_since = None
         looks = (self._holding.next_look(), self._early.wake_at)
         return self._until(min((at for at in looks if at is not None), default=None))
+
+    def _go_on(self, session: Session) -> float | None:
+        """With what is in hand, an attempt or the end of a bracket: for how many seconds nothing can be done about it.
+
+        None: nothing is in hand any more.
+        """
+        acting = self._acting
+        if acting.bracketing.calling:
+            at = acting.bracketing.wait_until()
+            if at is not None:
+                return self._until(at)
+            acting.bracketing.record(session)
+            self._holding.look_now()
+        if acting.performance is None:
+            return None
+        self._woken_at = None  # whatever it was, it lets nothing begin here before the attempt's end
+        acting.look_for_stop()
+        acting.performance.look_at_clock()
+        if acting.performance.ending is None:
+            return self._until(acting.performance.wake_at)
+        return None if acting.conclude(session) else 0.0
 
     def _until(self, at: float | None) -> float:
         return LOOK_AGAIN_S if at is None else max(at - self._kit.clock.monotonic(), 0.0)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import assert_never
+from typing import Protocol, assert_never
 
 from taskerman.agent.assigned import Assigned, directory_of
 from taskerman.agent.attempt_files import read_result
-from taskerman.agent.child_in_hand import CHECK_TIMEOUT, ChildInHand, ChildReport, NotStarted
+from taskerman.agent.child_in_hand import CHECK_TIMEOUT, HOOK_TIMEOUT, ChildInHand, ChildReport, NotStarted
 from taskerman.agent.child_talk import ChildGone, Ended, Ready
 from taskerman.agent.early import EarlyChild
 from taskerman.agent.hearing import result_signal, signal_of
@@ -33,10 +33,13 @@ from taskerman.policy.signals import (
     ActionLost,
     Ask,
     AskAbort,
+    BracketAnswered,
+    BracketBegun,
     CheckFailed,
     CheckGiven,
     ChildFailed,
     Command,
+    EnterBracket,
     Fence,
     Finish,
     Go,
@@ -51,13 +54,25 @@ from taskerman.policy.signals import (
     WakeAt,
 )
 
-__all__ = ["Performance"]
+__all__ = ["Door", "Performance"]
 
 CHECK_TIMEOUT_S = CHECK_TIMEOUT.total_seconds()
 _OVERDUE_S = 15.0
 """So long after its last deadline a child that reports nothing is taken for hung: a stopped keeper keeps nothing."""
 _LAST_WORD_S = 2.0
 """So long after that what it reported may still arrive: this process may have been the one that was stopped."""
+
+
+class Door(Protocol):
+    """The bracket of one attempt, as its agent knows it."""
+
+    def enter(self) -> BracketAnswered:
+        """Go in before the action; returns when somebody has answered."""
+        ...
+
+    def begun(self) -> BracketAnswered:
+        """Record that cluster_begin has returned."""
+        ...
 
 
 class Performance:
@@ -71,9 +86,10 @@ class Performance:
         fence: Callable[[], None],
         post: Callable[[ChildReport], None],
         early: EarlyChild | None = None,
+        door: Door | None = None,
     ) -> None:
         """`fence` returns when the slots are confirmed, else raises. `post` hands a report to the loop, from any
-        thread. `early`: a child that already waits for this attempt."""
+        thread. `early`: a child that already waits for this attempt. `door`: of the action's bracket, if it has one."""
         params = assigned.plan.task.taskerman_params
         self.assigned = assigned
         self.ending: Ending | None = None
@@ -81,6 +97,7 @@ class Performance:
         self._journal = kit.journal
         self._clock = kit.clock
         self._fence = fence
+        self._door = door
         self._child = ChildInHand(assigned, kit, post, early)
         self._look_at: float | None = None
         self._overdue_at: float | None = None
@@ -91,11 +108,16 @@ class Performance:
             Limits(
                 settle_s=params.timeout_args.settle_s,
                 when_lost=params.failure_args.when_lost or assigned.traits.when_lost,
+                bracketed=door is not None,
             )
         )
         self._in_phase_since = kit.clock.monotonic()
         self.woken_at: float | None = None
         """When the agent was told of what let it take the slots, until pre_check began; monotonic seconds."""
+        self.left_bracket = False
+        """Whether it was asked, after its ending, if the bracket of its action is to be ended."""
+        self.called_end = False
+        """Whether it was, and cluster_end was called."""
 
     @property
     def phase(self) -> Phase:
@@ -128,7 +150,8 @@ class Performance:
         if isinstance(heard.report, Ended):
             self.say_limits(heard.report.result)
         gone = isinstance(heard.report, ChildGone)
-        signal = self._child_gone(now) if gone else signal_of(heard.report, now, CHECK_TIMEOUT)
+        timeout = HOOK_TIMEOUT if self._asked is Question.CLUSTER_BEGIN else CHECK_TIMEOUT
+        signal = self._child_gone(now) if gone else signal_of(heard.report, now, timeout)
         if signal is not None:
             self.tell(signal)
 
@@ -137,8 +160,15 @@ class Performance:
         ids = kit.ids(self.assigned.attempt, self.assigned.plan.task.action)
         if before is not Phase.WAITING:  # which no attempt is in that has its slots
             kit.say("phase_left", "debug", **ids, phase=before.value, s=round(now - self._in_phase_since, 6))
-        kit.say("phase_entered", **ids, phase=self._state.phase.value)
+        begins = before is Phase.PRE_CHECK and self._state.phase is Phase.EXECUTE_ACTION  # and was not taken over
+        late = {"late_s": self._late_s()} if begins else {}
+        kit.say("phase_entered", **ids, phase=self._state.phase.value, **late)
         self._in_phase_since = now
+
+    def _late_s(self) -> float | None:
+        """How long ago the task was due, of a schedule: by this node's clock, against that of the scheduler."""
+        due = self.assigned.plan.task.scheduled_for
+        return None if due is None else round((self._kit.clock.now() - due).total_seconds(), 3)
 
     def _say_began(self, now: float) -> None:
         """The child has its runner and has been asked: whatever was to be done before pre_check is done."""
@@ -212,7 +242,7 @@ class Performance:
 
     # --- doing what the lifecycle asks -------------------------------------------------------------------
 
-    def _do(self, command: Command) -> None:
+    def _do(self, command: Command) -> None:  # noqa: PLR0912  one branch a command
         match command:
             case StartChild():
                 self._child.start()
@@ -222,6 +252,12 @@ class Performance:
                 self._fence()
                 if command.begins:
                     self._begin_in_time()
+            case EnterBracket():
+                assert self._door is not None
+                self.tell(self._door.enter())
+            case BracketBegun():
+                assert self._door is not None
+                self.tell(self._door.begun())
             case RecordBegin():
                 self._record_begin()
             case RecordPhase():
@@ -277,7 +313,8 @@ class Performance:
     def _ask(self, question: Question) -> None:
         self._child.ask(question)
         self._asked = question
-        self._expect_within(IMPORT_SECONDS + CHECK_TIMEOUT_S)
+        timeout_s = HOOK_TIMEOUT.total_seconds() if question is Question.CLUSTER_BEGIN else CHECK_TIMEOUT_S
+        self._expect_within(IMPORT_SECONDS + timeout_s)
 
     def _go(self) -> None:
         journalled = self._journal.now.attempt

@@ -44,6 +44,7 @@ if TYPE_CHECKING:  # what only some processes need is imported where it is opene
     from pydantic import JsonValue
 
     from taskerman.adapters.schedules.collecting import Collected
+    from taskerman.adapters.uploads import Uploaded
     from taskerman.control import Desk
     from taskerman.control.history import HistoryUpgraded
     from taskerman.exclusive import Kit as ExclusiveKit
@@ -78,6 +79,7 @@ __all__ = [
     "sign_document",
     "subject_of",
     "upgrade_history",
+    "upload_program",
 ]
 
 _WHERE_SCHEDULES_ARE = Path("configs/tasks")
@@ -356,6 +358,17 @@ def sign_document(document: Mapping[str, Any], file: Path, key: str) -> dict[str
     from taskerman.adapters.signatures import sign  # noqa: PLC0415
 
     return sign(document, file, key)
+
+
+def upload_program(settings: Settings, file: Path, to: str | None, *, name: str, key: Path | None) -> Uploaded:
+    """Put a program below `to`, else where the settings say. Raises what `adapters.uploads.upload` raises."""
+    from taskerman.adapters.uploads import upload  # noqa: PLC0415
+
+    place = to or settings.uploads
+    if not place:
+        raise UsageError("Nothing says where to.", next_step="Name it: --to s3://bucket/prefix, or TASKERMAN_UPLOADS.")
+    with ExitStack() as closing:
+        return upload(make_aws(closing), file, place, name=name, key=key)
 
 
 def generate_key(file: Path) -> Path:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["Keeper"]
 
 ACTION = "execute_action"
+BRACKET_HOOKS = ("cluster_begin", "cluster_end")
 LONGEST_POLL_SECONDS = 5.0
 """A poll does not notice that the machine was suspended, so look at the clock at least this often."""
 
@@ -249,6 +250,8 @@ class Keeper:
         if hook == ACTION and self.action is not None:
             self.action.ended("error", str(what))
             self._finish_action()
+        elif how == "answer" and hook in BRACKET_HOOKS:
+            self._report("done", phase=hook)
         elif how == "answer" and hook == "recover":
             self._report("recovered", answer=what)
         elif how == "answer":

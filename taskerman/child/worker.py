@@ -88,6 +88,10 @@ class Worker:
                     self._ask(hook, runner.post_check, _check_answer)
                 case "recover":
                     self._ask(hook, runner.recover, _recover_answer)
+                case "cluster_begin":
+                    self._ask(hook, runner.cluster_begin, _no_answer)
+                case "cluster_end":
+                    self._ask(hook, runner.cluster_end, _no_answer)
                 case "execute_action":
                     self._act(runner)
                 case "abort":
@@ -135,8 +139,9 @@ class Worker:
             except BaseException as raised:
                 self._interruptible = False
                 how, error = "error", self._describe(raised)
-        except ActionInterrupted:
+        except ActionInterrupted as stopped:
             self._interruptible = False
+            error = "; ".join(getattr(stopped, "__notes__", ()))  # what did not let itself be stopped
         # The action is over, and a signal that comes from here on came too late to have interrupted it.
         was_interrupted, self._interrupted = self._interrupted, False
         if was_interrupted:
@@ -201,3 +206,7 @@ def _recover_answer(hook: str, answer: object) -> Any:
     if not isinstance(answer, Recovered):
         raise TypeError(f"{hook} returned {answer!r:.100}, which is not a Recovered")
     return answer.value
+
+
+def _no_answer(hook: str, answer: object) -> None:
+    """Returning is all that is asked."""

@@ -13,6 +13,7 @@ import typer
 
 from taskerman.cli import (
     actions,
+    brackets,
     breakers,
     collecting,
     daemons,
@@ -28,6 +29,7 @@ from taskerman.cli import (
     scopes,
     stops,
     tasks,
+    uploading,
     validating,
 )
 
@@ -54,12 +56,14 @@ VERBS: dict[str, Callable[..., Any] | typer.Typer] = {
     "exclusive": exclusive.exclusive,
     "groups": exclusive.groups,
     "breaker": breakers.breaker,
+    "brackets": brackets.brackets,
     "dlq": letters.dlq,
     "history": history.history,
     "schedules": schedules.schedules,
     "validate": validating.validate,
     "plan": planning.plan,
     "diff": planning.diff,
+    "upload": uploading.upload,
     "actions": actions.actions,
     "new-runner": new_runner.new_runner,
     "router": daemons.router,

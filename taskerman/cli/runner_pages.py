@@ -16,13 +16,13 @@ from taskerman.cli.action_views import behaviour, default_of, schedule_of, submi
 from taskerman.control import show_action
 from taskerman.model.action import ActionField, ActionShown
 
-__all__ = ["INDEX", "pages"]
+__all__ = ["INDEX", "MADE", "pages"]
 
 INDEX = "README.md"
-_MADE = "<!-- Made of the declarations by `make docs`. Do not edit: the text is the docstring of the runner. -->"
+MADE = "<!-- Made of the declarations by `make docs`. Do not edit: the text is the docstring of the runner. -->"
 _INDEX_HEAD = f"""# Runners
 
-{_MADE}
+{MADE}
 
 What can be done to a node, by runner. `taskerman actions list` says what is installed on this machine,
 `taskerman actions show ACTION` all of one, and `taskerman actions show ACTION --config FILE` whether a node is
@@ -58,7 +58,7 @@ def _row(shown: ActionShown) -> str:
 
 def _page(runner: str, actions: Sequence[ActionShown]) -> str:
     introductions = list(dict.fromkeys(one.action.introduction for one in actions))
-    parts = [f"# `{runner}`", _MADE, *introductions]
+    parts = [f"# `{runner}`", MADE, *introductions]
     parts += [part for one in actions for part in _section(one)]
     config = next((one.action.config for one in actions if one.action.config is not None), None)
     if config is not None:
@@ -104,7 +104,8 @@ def _sentence(text: str) -> str:
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     made = pages()
-    for stale in {page.name for page in folder.glob("*.md")} - set(made):
-        (folder / stale).unlink()
+    for page in folder.glob("*.md"):
+        if page.name not in made and MADE in page.read_text(encoding="utf-8"):
+            page.unlink()  # of a runner that is no more; what somebody else put here is left alone
     for name, text in made.items():
         (folder / name).write_text(text, encoding="utf-8")

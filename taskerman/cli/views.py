@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from taskerman.cli import bracket_views
 from taskerman.cli.printing import Block, Table, ago, one_line
 from taskerman.control.values import (
     Approved,
@@ -95,6 +96,7 @@ def overview(value: Overview, now: datetime) -> list[Block]:
     """Everything that is going on."""
     blocks = [*_holds(value.holds, now), *strangers(value.strangers, now)]
     blocks += [f"{_breaker(one, now)} More: taskerman breaker show {one.cluster_name}" for one in value.breakers]
+    blocks += [bracket_views.said(one, now) for one in value.brackets]
     if value.tasks:
         blocks.append(
             Table(
@@ -142,6 +144,7 @@ def task(value: TaskStatus, now: datetime) -> list[Block]:
             ),
         ),
     ]
+    blocks += [bracket_views.said(one, now) for one in value.brackets]
     if value.state is TaskState.PARKED:
         blocks.append(f'If these nodes are right: taskerman approve {value.task_id} --why "..."; else cancel it.')
     return blocks
@@ -164,6 +167,7 @@ def explained(value: Explanation, now: datetime) -> list[Block]:
             tuple((_some(nodes), reason or "-", text) for (reason, text), nodes in groups.items()),
         )
     )
+    blocks += [bracket_views.said(one, now) for one in value.brackets]
     if value.slots:
         blocks += ["Slots of the cluster:", _places(value.slots, now)]
     if value.next:

@@ -8,6 +8,7 @@ its own transaction.
 from __future__ import annotations
 
 from taskerman.control.actions import check_config, list_actions, show_action
+from taskerman.control.brackets import close_bracket, left_over, list_brackets
 from taskerman.control.breakers import reset_breaker, show_breakers
 from taskerman.control.comparing import compare
 from taskerman.control.dead_letters import discard, list_letters, redrive, show_letter
@@ -47,6 +48,7 @@ __all__ = [
     "check_order",
     "check_wanted",
     "check_why",
+    "close_bracket",
     "compare",
     "declared_definition",
     "discard",
@@ -59,7 +61,9 @@ __all__ = [
     "hold",
     "in_force",
     "initialise",
+    "left_over",
     "list_actions",
+    "list_brackets",
     "list_groups",
     "list_letters",
     "list_schedules",

@@ -14,11 +14,12 @@ from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from functools import partial
 
+from taskerman.control.brackets import left_over, open_brackets
 from taskerman.control.desk import Desk
 from taskerman.control.rights import rights_here
 from taskerman.control.stores import history_here, keys_here
 from taskerman.control.subject import Subject
-from taskerman.control.values import Examination, Finding, Initialised
+from taskerman.control.values import BracketShown, Examination, Finding, Initialised
 from taskerman.control.wire import aws_wire
 from taskerman.coordination import layout
 from taskerman.coordination import overview as reading
@@ -176,7 +177,20 @@ def _installation(desk: Desk) -> Sequence[Finding]:
         )
         for one in strangers(desk.opened())
     ]
+    found += [_bracket(one, desk.now()) for one in open_brackets(desk)]
     return found
+
+
+def _bracket(one: BracketShown, now: datetime) -> Finding:
+    """What is so in a whole cluster, and since when; of what nobody ends a person must know."""
+    minutes = max((now - one.since).total_seconds() / 60, 0)
+    what = f"bracket {one.name} of {one.cluster_name}"
+    text = f"It is {one.state.value} for {minutes:.0f} min; {len(one.inside)} nodes act in it."
+    if not left_over(one):
+        return _ok(what, text)
+    failed = f" Ending it failed {one.tries} times: {one.why}." if one.tries else f" It is to be ended: {one.why}."
+    step = f"A janitor asks nodes to. Undone by hand: `taskerman brackets close {one.cluster_name} {one.name}`."
+    return Finding(what=what, level="warn", text=text + failed, next_step=step)
 
 
 def _queue(desk: Desk, queue: str) -> Sequence[Finding]:

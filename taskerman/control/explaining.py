@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from taskerman.control.brackets import left_over, open_brackets
 from taskerman.control.desk import Desk
 from taskerman.control.naming import check_node
 from taskerman.control.places import list_slots
@@ -58,6 +59,10 @@ def explain(desk: Desk, task: TaskId, node: NodeId | None = None) -> Explanation
             commands.append('taskerman init --accept-installation --why "..."')
         explained.append(_open(assignment, answer))
         commands += advise(snapshot, answer, places)
+    brackets = open_brackets(desk, task)
+    for one in brackets:
+        if left_over(one):
+            commands.append(f'taskerman brackets close {one.cluster_name} {one.name} --why "..."')
     return Explanation(
         task_id=task,
         cluster_name=seen.plan.task.cluster_name,
@@ -66,6 +71,7 @@ def explain(desk: Desk, task: TaskId, node: NodeId | None = None) -> Explanation
         nodes=tuple(explained),
         slots=places,
         next=tuple(dict.fromkeys([*commands, *_of_the_task(seen)])),
+        brackets=brackets,
     )
 
 

@@ -9,10 +9,18 @@ import re
 
 from taskerman.errors import UsageError
 from taskerman.model.command import GroupName
-from taskerman.model.ids import ID, ClusterName, NodeId, ScopeName, TaskId
+from taskerman.model.ids import ID, BracketName, ClusterName, NodeId, ScopeName, TaskId
 from taskerman.model.schedule import LONGEST_SCHEDULE_NAME, ScheduleName, firing_of
 
-__all__ = ["check_cluster", "check_group", "check_node", "check_schedule", "check_scope_name", "check_task"]
+__all__ = [
+    "check_bracket",
+    "check_cluster",
+    "check_group",
+    "check_node",
+    "check_schedule",
+    "check_scope_name",
+    "check_task",
+]
 
 
 def check_task(text: str) -> TaskId:
@@ -60,6 +68,15 @@ def check_scope_name(text: str) -> ScopeName:
     raise UsageError(
         f"{_shown(text)} cannot be the name of a scope.",
         next_step="Use letters, digits, _ and -, at most 63; a name with a colon is a cluster's.",
+    )
+
+
+def check_bracket(text: str) -> BracketName:
+    """`text`, which can be the name of a bracket. Raises `UsageError`."""
+    if re.fullmatch(ID, text):
+        return text
+    raise UsageError(
+        f"{_shown(text)} cannot be the name of a bracket.", next_step="`taskerman brackets list` lists them."
     )
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+from taskerman.control.brackets import open_brackets
 from taskerman.control.breakers import show_breakers
 from taskerman.control.desk import Desk
 from taskerman.control.naming import check_task
@@ -62,13 +63,15 @@ def overview(desk: Desk) -> Overview:
         waiting_documents=waiting_documents(desk),
         strangers=tuple(strangers(tree)),
         breakers=tuple(one for one in show_breakers(desk) if one.state is not BreakerState.CLOSED),
+        brackets=open_brackets(desk),
     )
 
 
 def task_status(desk: Desk, task: TaskId) -> TaskStatus:
     """Each node of `task`. Raises `TaskUnknown`, which says what became of a document that has no plan."""
     with named(desk, task):
-        return describe(reading.see_task(desk.opened(), task))
+        seen = describe(reading.see_task(desk.opened(), task))
+        return seen.model_copy(update={"brackets": open_brackets(desk, task)})
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from taskerman.errors import ActionUnknown, DocumentFieldInvalid, NotFound, Task
 from taskerman.model.assignment import Progress
 from taskerman.model.attempt import NodeRecord
 from taskerman.model.base import content_hash, parse_json_object
-from taskerman.model.ids import draw_task_id
+from taskerman.model.ids import ScopeName, draw_task_id
 from taskerman.model.plan import Plan, PlannedNode, Tombstone, filled_in
 from taskerman.model.task import MAX_DOCUMENT_BYTES, TaskControl, TaskDocument, TaskState, parse_task_document
 from taskerman.policy.admission import admit
@@ -110,6 +110,7 @@ def preview(desk: Desk, prepared: Prepared) -> Preview:
     """
     _planned_before(desk, prepared)
     plan, discovered = _judge(desk, prepared)
+    own = desk.catalog.traits(plan.task.action).own_scope(plan.task)
     now = desk.now()
     tree = desk.opened()
     would_be = _control_of(desk, plan)
@@ -123,7 +124,7 @@ def preview(desk: Desk, prepared: Prepared) -> Preview:
         not_after=plan.accepted.not_after,
         nodes=tuple(
             _previewed(node, answer)
-            for node, answer in zip(plan.nodes, _would_be(tree, plan, would_be, records, now), strict=True)
+            for node, answer in zip(plan.nodes, _would_be(tree, plan, would_be, records, now, own), strict=True)
         ),
     )
 
@@ -161,7 +162,7 @@ def _judge(desk: Desk, prepared: Prepared) -> tuple[Plan, int]:
     traits = desk.catalog.traits(document.action)
     if filled := traits.fill(document):
         document = filled_in(prepared.received, filled)
-    if traits.scope is None or document.taskerman_params.lease_args.scope != traits.scope:
+    if traits.own_scope(document) is None:
         desk.router_moves().check_scope(document)
     discovered = discovery.nodes(document.cluster_name)
     strangers = set(document.nodes) - {node.id for node in discovered}
@@ -206,16 +207,24 @@ def _control_of(desk: Desk, plan: Plan) -> TaskControl:
 
 
 def _would_be(
-    tree: Tree, plan: Plan, control: TaskControl, records: Sequence[NodeRecord | None], now: datetime
+    tree: Tree,
+    plan: Plan,
+    control: TaskControl,
+    records: Sequence[NodeRecord | None],
+    now: datetime,
+    own: ScopeName | None,
 ) -> Iterator[Admission]:
-    """What admission would say of each node if the plan stood now and all of them had joined, in their order."""
+    """What admission would say of each node if the plan stood now and all of them had joined, in their order.
+
+    `own`: the runner's own scope, which a router would declare first.
+    """
     arounds: dict[tuple[str, ...], Around] = {}
     places: Counter[str] = Counter()
     for planned, found in zip(plan.nodes, records, strict=True):
         record = found or NodeRecord()
         key = (planned.lane, *record.kept)
         if key not in arounds:
-            arounds[key] = survey(tree, plan, planned, record, now, hypothetical=True)
+            arounds[key] = survey(tree, plan, planned, record, now, hypothetical=True).with_declared(own)
         yield admit(
             snapshot_of(
                 plan,

@@ -15,6 +15,7 @@ from itertools import islice
 from taskerman.control.desk import Desk
 from taskerman.errors import ActionArgsInvalid, ActionUnknown, DocumentError
 from taskerman.model.base import Noun
+from taskerman.model.ids import ScopeName
 from taskerman.model.schedule import Schedule
 from taskerman.model.task import TaskDocument
 from taskerman.policy.firing import firings
@@ -97,9 +98,18 @@ def _action(desk: Desk, schedule: Schedule, document: TaskDocument, *, unchecked
 
 def _scope(desk: Desk, document: TaskDocument) -> Iterator[tuple[Way, str]]:
     try:
-        desk.router_moves().check_scope(document)
+        if _own_scope(desk, document) is None:
+            desk.router_moves().check_scope(document)
     except DocumentError as error:
         yield ("task", "taskerman_params", "lease_args", "scope"), error.what.rstrip(".")
+
+
+def _own_scope(desk: Desk, document: TaskDocument) -> ScopeName | None:
+    """What a router declares by itself. Of an action that is not installed nobody knows, and that is told elsewhere."""
+    try:
+        return desk.catalog.traits(document.action).own_scope(document)
+    except ActionUnknown:
+        return None
 
 
 def _never_starts(schedule: Schedule, document: TaskDocument, now: datetime) -> bool:

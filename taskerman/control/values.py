@@ -9,9 +9,10 @@ from enum import StrEnum
 from typing import Literal
 
 from taskerman.model.base import Noun, Timestamp
+from taskerman.model.bracket import BracketState
 from taskerman.model.breaker import RecentFailure
 from taskerman.model.hold import Hold
-from taskerman.model.ids import AttemptId, ClusterName, NodeId, ScopeName, TaskId
+from taskerman.model.ids import AttemptId, BracketName, ClusterName, NodeId, ScopeName, TaskId
 from taskerman.model.installation import Stranger
 from taskerman.model.outcome import DeadLetter, DeadLetterState, Outcome
 from taskerman.model.slot import SlotState
@@ -19,6 +20,7 @@ from taskerman.model.task import TaskState
 
 __all__ = [
     "Approved",
+    "BracketShown",
     "BreakerReset",
     "BreakerShown",
     "BreakerState",
@@ -143,7 +145,8 @@ class NodeStatus(Noun):
 
 
 class TaskStatus(Noun):
-    """A task and each of its nodes, in rank order. `counts`: nodes by state, the ended ones by outcome."""
+    """A task and each of its nodes, in rank order. `counts`: nodes by state, the ended ones by outcome. `brackets`:
+    those in which it stands."""
 
     task_id: TaskId
     cluster_name: ClusterName
@@ -158,6 +161,7 @@ class TaskStatus(Noun):
     not_after: Timestamp
     counts: dict[str, int]
     nodes: tuple[NodeStatus, ...]
+    brackets: tuple[BracketShown, ...] = ()
 
 
 class OpenTaskLine(Noun):
@@ -197,10 +201,27 @@ class BreakerShown(Noun):
     kept: tuple[NodeId, ...]
 
 
+class BracketShown(Noun):
+    """What is so in a whole cluster while nodes of some tasks act, and how far that is. `inside`: the nodes that act in
+    it. `closer`: the node that ends it now. `since`: when it came into its state. `tries`: how often ending it has
+    failed; `why`: how, or why it is being ended."""
+
+    cluster_name: ClusterName
+    name: BracketName
+    state: BracketState
+    since: Timestamp
+    tasks: tuple[TaskId, ...]
+    inside: tuple[NodeId, ...]
+    closer: NodeId | None
+    tries: int
+    why: str
+
+
 class Overview(Noun):
     """Everything that is going on: the holds, and the open tasks by cluster, oldest first. `waiting_documents`: in
     the global queue, approximately; None when the queue does not say. `strangers`: nodes that start nothing, because
-    they know another installation, or a later state of this one. `breakers`: those that are not closed."""
+    they know another installation, or a later state of this one. `breakers`, `brackets`: those that are not closed.
+    """
 
     installation: str
     holds: tuple[Hold, ...]
@@ -208,6 +229,7 @@ class Overview(Noun):
     waiting_documents: int | None = None
     strangers: tuple[Stranger, ...] = ()
     breakers: tuple[BreakerShown, ...] = ()
+    brackets: tuple[BracketShown, ...] = ()
 
 
 class HeldPlace(Noun):
@@ -267,7 +289,8 @@ class NodeExplanation(Noun):
 
 
 class Explanation(Noun):
-    """Why a task stands where it stands. `next`: commands that may help, the harmless first."""
+    """Why a task stands where it stands. `next`: commands that may help, the harmless first. `brackets`: those in which
+    it stands."""
 
     task_id: TaskId
     cluster_name: ClusterName
@@ -276,6 +299,7 @@ class Explanation(Noun):
     nodes: tuple[NodeExplanation, ...]
     slots: tuple[HeldPlace, ...]
     next: tuple[str, ...]
+    brackets: tuple[BracketShown, ...] = ()
 
 
 class Held(Noun):

@@ -18,6 +18,7 @@ from taskerman.coordination.reading import BATCH, get_each
 from taskerman.coordination.snapshot import as_names
 from taskerman.errors import Bug
 from taskerman.model.base import Noun
+from taskerman.model.bracket import Bracket, BracketState
 from taskerman.model.breaker import ClusterRecord
 from taskerman.model.hold import Hold
 from taskerman.model.outcome import DeadLetterState, End
@@ -59,6 +60,7 @@ class Census:
             **self._tasks(plans, now),
             **self._scopes(),
             **self._letters_open(now),
+            **self._brackets(now),
             "holds": _holds(layout.check_layout(self._tree.get(layout.CONTROL)).holds, now),
             "counted_timestamp_seconds": [(now.timestamp(),)],
         }
@@ -130,6 +132,29 @@ class Census:
                 recent[name] = len(found.recent)
                 breakers[name] = float(breakers.get(name, 0.0) or found.open_until is not None)
         return recent
+
+    # --- brackets ----------------------------------------------------------------------------------------
+
+    def _brackets(self, now: datetime) -> Mapping[str, Sequence[Row]]:
+        names = _of(self._tree.children(layout.BRACKETS))
+        paths = [f"{layout.BRACKETS}/{name}" for name in names]
+        not_closed: Counter[str] = Counter()
+        failing: Counter[str] = Counter()
+        oldest: dict[str, float] = {}
+        for path, record in zip(paths, get_each(self._tree, paths), strict=True):
+            found = None if record is None else self._decode(Bracket, record, path)
+            if found is None:
+                continue
+            is_open = found.state is not BracketState.CLOSED
+            not_closed[found.cluster] += is_open
+            failing[found.cluster] += found.state is BracketState.CLOSING
+            age = max((now - found.since).total_seconds(), 0.0) if is_open else 0.0
+            oldest[found.cluster] = max(oldest.get(found.cluster, 0.0), age)
+        return {
+            "brackets_open": list(not_closed.items()),
+            "brackets_failing": list(failing.items()),
+            "oldest_bracket_seconds": list(oldest.items()),
+        }
 
     # --- what needs a person -----------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ from taskerman.policy.breaker import BreakerLimits, BreakerTurn, after_end, turn
 from taskerman.policy.conclusion import Conclusion, Ending, Pace, conclude, give_up
 from taskerman.ports.tree import Check, Committed, Create, Delete, Exists, Get, Op, Refusal, Set, Stat, Tree
 
-__all__ = ["Dice", "end_attempt", "end_waiting"]
+__all__ = ["Dice", "end_attempt", "end_waiting", "is_over_after"]
 
 _MISSING_TRIES = 20
 
@@ -77,6 +77,48 @@ def end_attempt(moves: NodeMoves, plan: Plan, attempt: Attempt, ending: Ending, 
     return None
 
 
+def is_over_after(moves: NodeMoves, plan: Plan, attempt: Attempt, ending: Ending, dice: Dice) -> bool:
+    """Whether, as things stand, nothing of the task is taken any more once `attempt` has ended so: every node has ended
+    then, or it is not open. A hint: who rests on it must be safe either way. Raises `CoordinationUnavailable`."""
+    task, node = attempt.task, moves.node
+    ctl, progress, ends = moves.tree.read(
+        Get(layout.control(task)), Get(layout.progress(task, node)), Exists(layout.ends(task))
+    )
+    found_ctl, found_progress = as_record(ctl), as_record(progress)
+    if found_ctl is None or found_progress is None or not isinstance(ends, Stat):
+        return False
+    control = layout.decode(TaskControl, found_ctl, layout.control(task))
+    known = layout.decode(Progress, found_progress, layout.progress(task, node))
+    conclusion = _conclusion(moves, plan, attempt, ending, dice, control, known)
+    if (conclusion.control or control).state is not TaskState.OPEN:
+        return True
+    return conclusion.end is not None and ends.children + 1 == len(plan.nodes)
+
+
+def _conclusion(
+    moves: NodeMoves,
+    plan: Plan,
+    attempt: Attempt,
+    ending: Ending,
+    dice: Dice,
+    control: TaskControl,
+    progress: Progress,
+) -> Conclusion:
+    params = plan.task.taskerman_params
+    return conclude(
+        ending,
+        attempt=attempt,
+        node=moves.node,
+        progress=progress,
+        control=control,
+        retry_count=params.workqueue_args.retry_count,
+        max_failures=params.failure_args.max_failures,
+        now=dice.now,
+        dice=dice.throw,
+        pace=dice.pace,
+    )
+
+
 def _freed(moves: NodeMoves, attempt: Attempt, conclusion: Conclusion) -> NodeRecord:
     """The node's record after the end."""
     kept = attempt.scopes if conclusion.keep is not None else ()
@@ -88,7 +130,6 @@ def _end(
 ) -> tuple[Conclusion, list[Op]] | None:
     """What the end writes. None: there is nothing to end any more."""
     task, node = attempt.task, moves.node
-    document = plan.task
     ctl, progress, ends, *clusters = moves.tree.read(
         Get(layout.control(task)),
         Get(layout.progress(task, node)),
@@ -99,18 +140,8 @@ def _end(
     if found_ctl is None or found_progress is None or not isinstance(ends, Stat):
         return None
     control = layout.decode(TaskControl, found_ctl, layout.control(task))
-    conclusion = conclude(
-        ending,
-        attempt=attempt,
-        node=node,
-        progress=layout.decode(Progress, found_progress, layout.progress(task, node)),
-        control=control,
-        retry_count=document.taskerman_params.workqueue_args.retry_count,
-        max_failures=document.taskerman_params.failure_args.max_failures,
-        now=dice.now,
-        dice=dice.throw,
-        pace=dice.pace,
-    )
+    known = layout.decode(Progress, found_progress, layout.progress(task, node))
+    conclusion = _conclusion(moves, plan, attempt, ending, dice, control, known)
     free = _freed(moves, attempt, conclusion)
     ops: list[Op] = [Set(layout.node(node), free.to_json(), moves.version)]
     if conclusion.end is not None:

@@ -34,6 +34,7 @@ class HoldVerbs(Verbs):
             layout.COMMANDS,
             layout.COMMAND_WAITS,
             layout.GROUPS,
+            layout.BRACKETS,
         )
         hold = Hold(id="new-installation", on="*", why=why, by=self._by, at=self._clock())
         fresh = Control(installation=str(uuid.uuid4()), holds=(hold,))

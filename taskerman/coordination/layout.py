@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from taskerman.errors import Bug, InstallationRefused, LayoutUnsupported
 from taskerman.model.base import Noun
 from taskerman.model.hold import LAYOUT, Control
-from taskerman.model.ids import ClusterName, NodeId, TaskId
+from taskerman.model.ids import BracketName, ClusterName, NodeId, TaskId
 from taskerman.model.installation import Strangers
 from taskerman.model.schedule import ScheduleName
 from taskerman.model.slot import ScopeRecord, Slot
@@ -18,6 +18,7 @@ from taskerman.ports.tree import Record
 
 __all__ = [
     "AUDIT",
+    "BRACKETS",
     "CLUSTERS",
     "COMMANDS",
     "COMMAND_WAITS",
@@ -36,6 +37,7 @@ __all__ = [
     "STRANGERS",
     "TASKS",
     "WAITS",
+    "bracket",
     "check_layout",
     "clock_off",
     "cluster",
@@ -89,6 +91,7 @@ SCHEDULES = "/schedules"
 COMMANDS = "/commands"
 COMMAND_WAITS = "/commandwaits"
 GROUPS = "/groups"
+BRACKETS = "/brackets"
 
 RESTORED = "restored"
 """The id of the stop that a node puts which knows a later state. It is shown among the holds; it is not lifted so."""
@@ -146,6 +149,11 @@ def command_waits(scope_name: str) -> str:
 def group(name: str) -> str:
     """The hosts on which a group's commands may run."""
     return f"{GROUPS}/{name}"
+
+
+def bracket(cluster_name: ClusterName, name: BracketName) -> str:
+    """What must be so in a cluster while some tasks work, and how far that is."""
+    return f"{BRACKETS}/{cluster_name}~{name}"
 
 
 def slots(names: tuple[str, ...]) -> tuple[Slot, ...]:
@@ -262,7 +270,7 @@ def strangers(record: Record | None) -> Strangers:
 
 def cluster_paths(name: ClusterName) -> tuple[str, ...]:
     """Parents that must be there before anything of the cluster is written."""
-    return (CLUSTERS, SCOPES, NODES, TASKS, REFUSED, AUDIT, cluster(name), open_tasks(name), scope(name))
+    return (CLUSTERS, SCOPES, NODES, TASKS, REFUSED, AUDIT, BRACKETS, cluster(name), open_tasks(name), scope(name))
 
 
 def decode(kind: type[N], record: Record, path: str) -> N:

@@ -9,6 +9,7 @@ been taken before is read after the change, and named in the acknowledgement.
 from __future__ import annotations
 
 from taskerman.coordination.belonging import AcceptVerbs
+from taskerman.coordination.brackets import BracketVerbs
 from taskerman.coordination.breakers import BreakerVerbs
 from taskerman.coordination.groups import GroupVerbs
 from taskerman.coordination.holds import HoldVerbs
@@ -21,7 +22,17 @@ from taskerman.coordination.verbs import Clock
 __all__ = ["Clock", "OperatorMoves", "Released"]
 
 
-class OperatorMoves(HoldVerbs, TaskVerbs, LetterVerbs, SlotVerbs, ScopeVerbs, BreakerVerbs, AcceptVerbs, GroupVerbs):
+class OperatorMoves(
+    HoldVerbs,
+    TaskVerbs,
+    LetterVerbs,
+    SlotVerbs,
+    ScopeVerbs,
+    BreakerVerbs,
+    BracketVerbs,
+    AcceptVerbs,
+    GroupVerbs,
+):
     """What a person does to the tree, as `by`. Keeps nothing; each verb may be repeated after an error.
 
     All raise `CoordinationUnavailable`, `RefusedByState` (nothing was changed), `NotFound`.

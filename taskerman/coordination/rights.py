@@ -74,6 +74,8 @@ ROWS: tuple[Row, ...] = (
     Row("/commandwaits", Grants(agent="cr"), "the queue of a scope, made by the first that waits"),
     Row("/commandwaits/*", Grants(agent="cdr"), "places in one"),
     Row("/commandwaits/*/*", Grants(own="rw"), "its own place"),
+    Row("/brackets", Grants(agent="cr"), "the first attempt that needs a bracket makes its record"),
+    Row("/brackets/*", Grants(agent="rw"), "attempts go in, begin it and end it; none is ever deleted"),
     Row("/groups", Grants(), "where commands may run: a person says so"),
     Row("/groups/*", Grants(), "the same"),
     Row("/audit", Grants(agent="r"), "people's verbs write it in their own transaction"),

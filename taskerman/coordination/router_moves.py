@@ -13,6 +13,7 @@ from taskerman.coordination import layout
 from taskerman.coordination.answers import open_entries
 from taskerman.coordination.belonging import InstallationGuard
 from taskerman.coordination.plans import read_plan
+from taskerman.coordination.scopes import OWN_CAPACITY
 from taskerman.errors import AnswerUnknown, Bug, ScopeUnknown, TaskExists
 from taskerman.model.breaker import ClusterRecord
 from taskerman.model.hold import Control
@@ -141,16 +142,25 @@ class RouterMoves:
         return ops, Published.NEW if why is None else Published.PARKED
 
     def declare_own_scope(self, name: ScopeName) -> None:
-        """A runner's own scope, for what is heavy: where nobody has declared its capacity, it is one. Idempotent."""
+        """A runner's own scope, for what is heavy: where nobody has declared its capacity, it is one. Idempotent.
+
+        Raises `AnswerUnknown` when nobody answers.
+        """
         path = layout.scope(name)
-        record = self._tree.get(path)
-        if record is None:
-            self._tree.ensure(layout.SCOPES, layout.waits(name))
-            self._tree.commit([Create(path, ScopeRecord(capacity=1).to_json())])
-        elif (found := layout.decode(ScopeRecord, record, path)).capacity is None:
-            one = found.model_copy(update={"capacity": 1})
-            self._tree.commit([Set(path, one.to_json(), record.stat.version)])
-        # Refused: somebody else declared it, or took a slot in it, in the same moment. The next check tells.
+        while True:
+            record = self._tree.get(path)
+            op: Op
+            if record is None:
+                self._tree.ensure(layout.SCOPES, layout.waits(name))
+                op = Create(path, ScopeRecord(capacity=OWN_CAPACITY).to_json())
+            elif (found := layout.decode(ScopeRecord, record, path)).capacity is None:
+                one = found.model_copy(update={"capacity": OWN_CAPACITY})
+                op = Set(path, one.to_json(), record.stat.version)
+            else:
+                return
+            if isinstance(self._tree.commit([op]), Committed):
+                return
+            # Somebody else declared it, or a slot in it moved, since it was read: look again.
 
     def check_scope(self, task: TaskDocument) -> None:
         """Raise `ScopeUnknown` unless the named scope of `task`, if it has one, was declared."""
@@ -263,13 +273,14 @@ class RouterMoves:
                 for cluster in plan.clusters
                 for path in (layout.cluster(cluster), layout.open_tasks(cluster), layout.scope(cluster))
             ),
+            Exists(layout.BRACKETS),
         )
         control = found[0]
         assert not isinstance(control, Stat | Names)
         layout.check_layout(control)
         if all(found):
             return
-        self._tree.ensure(layout.CLUSTERS, layout.SCOPES, layout.NODES, layout.TASKS, layout.AUDIT)
+        self._tree.ensure(layout.CLUSTERS, layout.SCOPES, layout.NODES, layout.TASKS, layout.AUDIT, layout.BRACKETS)
         for cluster in plan.clusters:
             self._tree.commit([Create(layout.cluster(cluster), ClusterRecord().to_json())])
             self._tree.commit([Create(layout.scope(cluster), layout.SCOPE_DATA)])

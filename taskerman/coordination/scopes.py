@@ -16,12 +16,16 @@ from taskerman.model.slot import ScopeRecord
 from taskerman.policy.snapshot import ScopeSeen
 from taskerman.ports.tree import Children, Create, Get, Op, Read, Reader, Set, Wake
 
-__all__ = ["NOT_THERE", "ScopeRead", "ScopeVerbs", "read_scopes"]
+__all__ = ["NOT_THERE", "OWN_CAPACITY", "ScopeRead", "ScopeVerbs", "read_scopes"]
 
 NOT_THERE = -2
 """The version of what is not there: no commit that carries it passes."""
 
 _TRIES = 5
+
+
+OWN_CAPACITY = 1
+"""Of a scope that a runner declares for what is heavy, until a person declares another."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,20 +6,20 @@ agent, with a watch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from taskerman.coordination import layout
 from taskerman.coordination.answers import as_names, as_record
 from taskerman.coordination.known import Known
 from taskerman.coordination.lanes import lanes_ahead, lanes_before
-from taskerman.coordination.scopes import NOT_THERE, ScopeRead, read_scopes
+from taskerman.coordination.scopes import NOT_THERE, OWN_CAPACITY, ScopeRead, read_scopes
 from taskerman.errors import TaskUnknown
 from taskerman.model.assignment import Progress
 from taskerman.model.attempt import NodeRecord
 from taskerman.model.breaker import ClusterRecord
 from taskerman.model.hold import Hold
-from taskerman.model.ids import ClusterName, NodeId, is_cluster
+from taskerman.model.ids import ClusterName, NodeId, ScopeName, is_cluster
 from taskerman.model.outcome import End, Outcome
 from taskerman.model.plan import Plan, PlannedNode
 from taskerman.model.task import TaskControl
@@ -57,6 +57,16 @@ class Around:
     clusters: tuple[ClusterRead, ...]
     scopes: tuple[ScopeRead, ...]
     ahead: tuple[LaneAhead, ...]
+
+    def with_declared(self, own: ScopeName | None) -> Around:
+        """As it will stand when a router has declared a runner's `own` scope, where nobody else has."""
+        scopes = tuple(
+            replace(read, seen=replace(read.seen, capacity=OWN_CAPACITY))
+            if read.name == own and read.seen.capacity is None
+            else read
+            for read in self.scopes
+        )
+        return replace(self, scopes=scopes)
 
     @property
     def versions(self) -> tuple[tuple[str, int, int], ...]:

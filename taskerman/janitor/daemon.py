@@ -13,6 +13,7 @@ from datetime import timedelta
 from taskerman.coordination.belonging import InstallationGuard
 from taskerman.coordination.leading import Leadership, Leading
 from taskerman.errors import CoordinationUnavailable, InstallationRefused, StopNow, TaskermanError
+from taskerman.janitor.closing_brackets import ClosingBrackets
 from taskerman.janitor.counting import Counting
 from taskerman.janitor.keeping_time import Closing, Expiring, LiftingHolds
 from taskerman.janitor.kit import Chore, Kit, Turn
@@ -47,6 +48,7 @@ class Janitor:
             EndingTheGone(kit),
             Closing(kit),
             WatchingSlots(kit),
+            ClosingBrackets(kit),
             RingingAgain(kit),
             Settling(kit),
             PuttingAway(kit),

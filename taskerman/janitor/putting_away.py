@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from taskerman.coordination import layout
+from taskerman.coordination.brackets import standing_in
 from taskerman.coordination.plans import read_plan
 from taskerman.coordination.putting_away import Standing, begin_closing, bury, delete_copied, forget, stand
 from taskerman.errors import Bug, HistoryUnavailable
@@ -49,8 +50,8 @@ class PuttingAway:
                 self._without_history = True
                 kit.say("history_missing", "warning")
             return
-        open_now = {plan.task.task_id for plan in kit.open_plans()}
-        ended = [task for task in tasks if task not in open_now and task not in self._stones]
+        kept = {plan.task.task_id for plan in kit.open_plans()} | standing_in(kit.tree)
+        ended = [task for task in tasks if task not in kept and task not in self._stones]
         kit.each(self.name, ended, lambda task: self._look(task, turn), str, but=(HistoryUnavailable,))
 
     def _tasks(self) -> Sequence[TaskId]:

@@ -14,6 +14,7 @@ from taskerman.errors import UsageError
 __all__ = [
     "ActionName",
     "AttemptId",
+    "BracketName",
     "ClusterName",
     "DiscoveryName",
     "NodeId",
@@ -40,6 +41,7 @@ ScopeName = Annotated[str, StringConstraints(pattern=rf"^{ID}\z")]
 """A named scope. It has no colon, so it is never taken for a cluster's."""
 ActionName = Annotated[str, StringConstraints(pattern=rf"^{ID}:{ID}\z")]
 DiscoveryName = Annotated[str, StringConstraints(pattern=rf"^{ID}\z")]
+BracketName = Annotated[str, StringConstraints(pattern=rf"^{ID}\z")]
 AttemptId = Annotated[str, StringConstraints(pattern=rf"^{ID}\.{ID}\.[0-9]+\z")]
 
 

@@ -18,7 +18,17 @@ from taskerman.errors import (
     DocumentVersionUnsupported,
 )
 from taskerman.model.base import Noun, Timestamp, parse_json_object
-from taskerman.model.ids import ID, ActionName, ClusterName, DiscoveryName, NodeId, Owner, ScopeName, TaskId
+from taskerman.model.ids import (
+    ID,
+    ActionName,
+    BracketName,
+    ClusterName,
+    DiscoveryName,
+    NodeId,
+    Owner,
+    ScopeName,
+    TaskId,
+)
 from taskerman.model.window import WindowArgs
 
 __all__ = [
@@ -172,6 +182,11 @@ class ActionTraits(Noun):
     soft_s: int | None = Field(default=None, ge=1, le=7 * 86400)
     settle_s: int | None = Field(default=None, ge=0, le=86400)
     scope: ScopeName | None = None
+    bracket: BracketName | None = None
+
+    def own_scope(self, task: TaskDocument) -> ScopeName | None:
+        """The named scope of `task`, filled in, if it is the runner's own: where nobody declared it, a router does."""
+        return self.scope if task.taskerman_params.lease_args.scope == self.scope else None
 
     def fill(self, task: TaskDocument) -> dict[str, dict[str, JsonValue]]:
         """What of this stands where `task` is silent: groups of `taskerman_params`, without empty ones."""

@@ -4,6 +4,7 @@ Performed by the agent, in order; it decides nothing itself. What holds in every
 
 - the action only begins after "action begins" is on disk (`RecordBegin` comes before `Go` in one answer), and only
   when the slots are known to be held;
+- a bracketed action begins only after its bracket was answered to stand, and this attempt to be inside;
 - an action that began is ended by its result, by asking, or by admitting that nobody knows: never forgotten;
 - `Finish` is given exactly once, and nothing after it;
 - a node is called well only by a post_check that said so after the action.
@@ -26,13 +27,17 @@ from taskerman.policy.signals import (
     Adopted,
     Ask,
     AskAbort,
+    BracketAnswered,
+    BracketBegun,
     CheckFailed,
     CheckGiven,
     ChildFailed,
     Command,
+    EnterBracket,
     Fence,
     Finish,
     Go,
+    HookReturned,
     KillAll,
     KilledAll,
     Question,
@@ -59,10 +64,12 @@ _REPEATS = 3
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the document and the runner say of this attempt. `settle_s`: seconds of post_check."""
+    """What the document and the runner say of this attempt. `settle_s`: seconds of post_check. `bracketed`: something
+    must be so in the whole cluster while it acts."""
 
     settle_s: float
     when_lost: WhenLost = "verify"
+    bracketed: bool = False
 
 
 class _Action(Enum):
@@ -75,6 +82,14 @@ class _Action(Enum):
     UNKNOWN = auto()
 
 
+class _Bracket(Enum):
+    """How far the attempt is at its bracket. Past it, it acts."""
+
+    NOT_ASKED = auto()
+    ASKED = auto()
+    BEGINNING = auto()
+
+
 @dataclass(frozen=True, slots=True)
 class AttemptState:
     """Where the attempt is. Times are seconds of one monotonic clock, the one that signals carry.
@@ -85,6 +100,7 @@ class AttemptState:
     limits: Limits
     phase: Phase = Phase.WAITING
     action: _Action = _Action.NOT_BEGUN
+    bracket: _Bracket = _Bracket.NOT_ASKED
     asked_at: float = 0.0
     settle_until: float | None = None
     look_again_s: float = _FIRST_LOOK_AGAIN
@@ -131,6 +147,10 @@ def step(state: AttemptState, signal: Signal) -> Step:
             return _recovered(state, signal)
         case RevokeAsked():
             return _revoked(state, signal)
+        case BracketAnswered():
+            return _bracket_answered(state, signal)
+        case HookReturned():
+            return _cluster_begun(state)
         case Tick():
             if state.phase is Phase.SETTLING:
                 return _ask_post_check(state, signal.now)
@@ -153,15 +173,17 @@ def _begin(state: AttemptState, now: float, *, fence: bool) -> Step:
 
 
 def _pre_checked(state: AttemptState, signal: CheckGiven) -> Step:
+    if state.bracket is not _Bracket.NOT_ASKED:
+        return state, ()
     if state.revoked:
         return _finish(state, Outcome.CANCELLED, state.revoked)
     match signal.kind:
         case "go":
-            fence: tuple[Command, ...] = (
-                (Fence(),) if signal.now - state.asked_at > _FENCE_AFTER.total_seconds() else ()
-            )
-            acting = replace(state, phase=Phase.EXECUTE_ACTION, action=_Action.UNDER_WAY)
-            return acting, (*fence, RecordBegin(), Go())
+            if not state.limits.bracketed:
+                return _act(state, signal.now)
+            # Before the cluster is told as well: what may not begin any more is not to be prepared for.
+            entering = replace(state, bracket=_Bracket.ASKED, asked_at=signal.now)
+            return entering, (*_fence(state, signal.now), EnterBracket())
         case "wait":
             ended = replace(state, phase=Phase.ENDED)
             ending = Ending(
@@ -176,11 +198,45 @@ def _pre_checked(state: AttemptState, signal: CheckGiven) -> Step:
             assert_never(never)
 
 
+def _act(state: AttemptState, now: float) -> Step:
+    acting = replace(state, phase=Phase.EXECUTE_ACTION, action=_Action.UNDER_WAY)
+    return acting, (*_fence(state, now), RecordBegin(), Go())
+
+
+def _fence(state: AttemptState, now: float) -> tuple[Command, ...]:
+    return (Fence(),) if now - state.asked_at > _FENCE_AFTER.total_seconds() else ()
+
+
+def _bracket_answered(state: AttemptState, signal: BracketAnswered) -> Step:
+    if state.phase is not Phase.PRE_CHECK or state.bracket is not _Bracket.ASKED:
+        return state, ()
+    if state.revoked:
+        return _finish(state, Outcome.CANCELLED, state.revoked)
+    match signal.kind:
+        case "stands":
+            return _act(state, signal.now)
+        case "begin":
+            return replace(state, bracket=_Bracket.BEGINNING), (Ask(Question.CLUSTER_BEGIN),)
+        case "wait":
+            # All of the task wait, for each of them would find the same.
+            ending = Ending(Outcome.DEFERRED, signal.reason, until=signal.until, whole_cluster=True, tail=state.tail)
+            return replace(state, phase=Phase.ENDED), (Finish(ending),)
+        case _ as never:
+            assert_never(never)
+
+
+def _cluster_begun(state: AttemptState) -> Step:
+    if state.phase is not Phase.PRE_CHECK or state.bracket is not _Bracket.BEGINNING:
+        return state, ()
+    return replace(state, bracket=_Bracket.ASKED), (BracketBegun(),)
+
+
 def _check_failed(state: AttemptState, why: str, now: float) -> Step:
     if state.phase is Phase.PRE_CHECK:
         if state.revoked:
             return _finish(state, Outcome.CANCELLED, state.revoked)
-        return _finish(state, Outcome.FAILED, f"pre_check failed: {why}")
+        hook = "cluster_begin" if state.bracket is _Bracket.BEGINNING else "pre_check"
+        return _finish(state, Outcome.FAILED, f"{hook} failed: {why}")
     if state.phase is Phase.POST_CHECK:
         return _not_yet(state, f"post_check failed: {why}", now)
     if state.phase is Phase.EXECUTE_ACTION and state.action is _Action.UNKNOWN:  # recover() itself failed

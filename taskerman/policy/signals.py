@@ -16,14 +16,18 @@ __all__ = [
     "Adopted",
     "Ask",
     "AskAbort",
+    "BracketAnswered",
+    "BracketBegun",
     "CheckFailed",
     "CheckGiven",
     "CheckKind",
     "ChildFailed",
     "Command",
+    "EnterBracket",
     "Fence",
     "Finish",
     "Go",
+    "HookReturned",
     "KillAll",
     "KilledAll",
     "Question",
@@ -148,6 +152,27 @@ class RevokeAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class BracketAnswered:
+    """The answer to `EnterBracket` and to `BracketBegun`.
+
+    `kind`: "stands", it is begun and this attempt is inside; "begin", this attempt is to begin it; "wait", somebody
+    else opens or closes it. `until`: of a wait.
+    """
+
+    kind: Literal["stands", "begin", "wait"]
+    now: float
+    reason: str = ""
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HookReturned:
+    """cluster_begin has returned."""
+
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """The time of a `WakeAt` has come."""
 
@@ -165,6 +190,8 @@ Signal = (
     | KilledAll
     | Recovered
     | RevokeAsked
+    | BracketAnswered
+    | HookReturned
     | Tick
 )
 
@@ -177,6 +204,7 @@ class Question(Enum):
     PRE_CHECK = "pre_check"
     POST_CHECK = "post_check"
     RECOVER = "recover"
+    CLUSTER_BEGIN = "cluster_begin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +228,16 @@ class Fence:
     """
 
     begins: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class EnterBracket:
+    """Go into the bracket of the action; `BracketAnswered` tells how."""
+
+
+@dataclass(frozen=True, slots=True)
+class BracketBegun:
+    """Record that cluster_begin has returned; `BracketAnswered` tells whether the attempt may act."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,4 +281,17 @@ class Finish:
     ending: Ending
 
 
-Command = StartChild | Ask | Fence | RecordBegin | RecordPhase | Go | AskAbort | KillAll | WakeAt | Finish
+Command = (
+    StartChild
+    | Ask
+    | Fence
+    | EnterBracket
+    | BracketBegun
+    | RecordBegin
+    | RecordPhase
+    | Go
+    | AskAbort
+    | KillAll
+    | WakeAt
+    | Finish
+)

@@ -37,6 +37,12 @@ class Upkeep(Noun):
     absent_apart_s: float = _span(600, "how far apart two absences are that prove a node's end")
     reclaims_an_hour: int = Field(default=10, ge=0, le=10_000, description="how many nodes may be declared gone")
     ring_every_s: float = _every(_DAY, "between two rounds of doorbells for what is open")
+    bracket_idle_s: float = _span(
+        900, "how long nobody need act in a bracket before it is ended although its tasks go on"
+    )
+    bracket_claim_s: float = _span(
+        600, "how long a node without a slot may be ending a bracket before another one is asked to"
+    )
     settle_every_s: float = _every(60, "between two looks for dead letters that nobody sent")
     settle_grace_s: float = _span(120, "how long an agent has for its own dead letter before the janitor sends it")
     put_away_every_s: float = _every(300, "between two looks for tasks to record and to put away")

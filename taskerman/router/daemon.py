@@ -236,8 +236,8 @@ class Router:
         traits = self._catalog.traits(document.action)
         if filled := traits.fill(document):
             document = filled_in(received, filled)
-        if traits.scope is not None and document.taskerman_params.lease_args.scope == traits.scope:
-            self._moves.declare_own_scope(traits.scope)
+        if (own := traits.own_scope(document)) is not None:
+            self._moves.declare_own_scope(own)
         self._moves.check_scope(document)
         discovery = self._discoveries.get(document.discovery)
         if discovery is None:

@@ -78,6 +78,10 @@ class TaskRunner(ABC):
     """The named scope in which each of its attempts takes a place where a task names none: for what is heavy on
     something that many clusters share. One at a time, until somebody declares another capacity."""
 
+    bracket: ClassVar[str] = ""
+    """The name of what `cluster_begin` makes so and `cluster_end` undoes; two operations that say the same name share
+    it. Empty: the runner's own name."""
+
     ctx: Context
     args: BaseModel | None
     config: BaseModel | None
@@ -129,6 +133,30 @@ class TaskRunner(ABC):
         that was killed. May be called when there is nothing to stop, and twice.
         """
         return
+
+    def cluster_begin(self) -> None:
+        """Make so in the whole cluster what must be while any of its nodes works: silence alerts, stop rebalancing.
+
+        Called on the first node, after its pre_check said Go and before its action; no action begins before one such
+        call has returned. Idempotent: it may be called when it is so already, on two nodes, and after a call that was
+        killed at any point. Keep nothing with `ctx.save`: whoever undoes it is another attempt, on another node. What
+        raises, or takes longer than two minutes, is a failed attempt that never acted.
+        """
+        return
+
+    def cluster_end(self) -> None:
+        """Undo `cluster_begin`. Called on one node after the last has ended, whatever its end, when its task was
+        stopped, or when nobody came for long; if need be again and again, until it returns.
+
+        Idempotent: there may be nothing to undo. The node may be one that is not well, or that never acted; nothing
+        but `ctx`, `args` and `config` may be relied on.
+        """
+        return
+
+    @classmethod
+    def is_bracketed(cls) -> bool:
+        """Whether the cluster is to be told before the first node acts, and after the last."""
+        return cls.cluster_begin is not TaskRunner.cluster_begin or cls.cluster_end is not TaskRunner.cluster_end
 
 
 class _Unusable:

@@ -12,6 +12,9 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from typing import Any
+
+from taskerman.runner.identity import Identity, NoSuchUser, identity_of
 
 __all__ = ["stream"]
 
@@ -27,11 +30,18 @@ def stream(
     cwd: str | os.PathLike[str] | None,
     write: Callable[[bytes], None],
     tail_bytes: int,
+    user: str | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> tuple[int | None, bytes, str]:
     """Run `argv` to its end: (exit code or None, the last `tail_bytes` of its output, why there is no code).
 
     Whatever interrupts it (a timeout, an exception raised by a signal) ends the command's process group first.
+    `user`: as whom, in an environment made anew. `pass_fds`: descriptors that it has, too.
     """
+    try:
+        who = None if user is None else identity_of(user)
+    except NoSuchUser as error:
+        return None, b"", f"cannot be started: {error}"
     give_up_at = None if timeout is None else time.monotonic() + timeout.total_seconds()
     try:
         process = subprocess.Popen(
@@ -39,13 +49,17 @@ def stream(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=None if env is None else {**os.environ, **env},
+            env=_environment(who, env),
             cwd=cwd,
             process_group=0,
             bufsize=0,
+            pass_fds=pass_fds,
+            **_becoming(who),
         )
     except OSError as error:
-        return None, b"", f"cannot be started: {error.strerror}: {error.filename}"
+        return None, b"", f"cannot be started{_as_whom(who)}: {error.strerror}: {error.filename or argv[0]}"
+    except ValueError as error:  # what no argument list can hold, such as a NUL
+        return None, b"", f"cannot be started: {error}"
     assert process.stdout is not None
     tail = b""
     with process.stdout as output:
@@ -58,9 +72,9 @@ def stream(
             while True:
                 left = None if give_up_at is None else give_up_at - time.monotonic()
                 if left is not None and left <= 0:
-                    _end_group(process, handle)
                     seconds = timeout.total_seconds() if timeout is not None else 0
-                    return None, tail, f"took longer than {seconds:g} s and was ended"
+                    how = "ended" if _end_group(process, handle) else _killed()
+                    return None, tail, f"took longer than {seconds:g} s and was {how}"
                 ready = dict(poll.poll(None if left is None else max(1, int(left * 1000))))
                 if output.fileno() in ready:
                     chunk = output.read(CHUNK)
@@ -72,24 +86,49 @@ def stream(
                         poll.unregister(output.fileno())  # closed its output and goes on
                 if handle in ready:
                     return process.wait(), tail, ""
-        except BaseException:
-            _end_group(process, handle)
+        except BaseException as error:
+            if not _end_group(process, handle):
+                error.add_note(f"{' '.join(argv)[:200]} was {_killed()}")
             raise
         finally:
             os.close(handle)
 
 
-def _end_group(process: subprocess.Popen[bytes], handle: int) -> None:
-    """SIGTERM to the whole group, SIGKILL after the grace; returns when the command itself has ended.
+def _environment(who: Identity | None, env: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    """Ours and `env`; of somebody else, what a login of theirs would have, and `env`."""
+    if who is None:
+        return None if env is None else {**os.environ, **env}
+    return {**who.environment, **(env or {})}
+
+
+def _becoming(who: Identity | None) -> dict[str, Any]:
+    """The new process leaves our identity behind before the program is executed, all of our groups too."""
+    if who is None or who.is_own:
+        return {}
+    return {"user": who.uid, "group": who.gid, "extra_groups": who.groups}
+
+
+def _as_whom(who: Identity | None) -> str:
+    return "" if who is None or who.is_own else f" as {who.name}"
+
+
+def _end_group(process: subprocess.Popen[bytes], handle: int) -> bool:
+    """SIGTERM to the whole group, SIGKILL after the grace. Whether the command ended by the first; it has ended now.
 
     The command is reaped last: until then its number, and so the group's, cannot be given to anybody else.
     """
     _signal_group(process, signal.SIGTERM)
+    ended: list[int] = []
     try:
-        select.select([handle], [], [], GRACE_SECONDS)
+        ended, _, _ = select.select([handle], [], [], GRACE_SECONDS)
     finally:
         _signal_group(process, signal.SIGKILL)  # also what the command had started and left behind in its group
         process.wait()
+    return bool(ended)
+
+
+def _killed() -> str:
+    return f"killed: it did not end within {GRACE_SECONDS:g} s of SIGTERM"
 
 
 def _signal_group(process: subprocess.Popen[bytes], signum: int) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["CommandFailed", "CommandResult", "Context", "text_tail"]
 
 COMMAND_TAIL_BYTES = 16 * 1024
+ANSWER_BYTES = 32 * 1024 * 1024
 MAX_SAVED_BYTES = 64 * 1024
 
 
@@ -58,7 +59,7 @@ class CommandFailed(Exception):
 
 
 class Context:
-    """One attempt, as its runner sees it. Only `save`, `log` and `command` do anything."""
+    """One attempt, as its runner sees it. Only `save`, `log`, `command` and `ask` do anything."""
 
     def __init__(
         self,
@@ -144,27 +145,69 @@ class Context:
         check: bool = True,
         env: Mapping[str, str] | None = None,
         cwd: str | PathLike[str] | None = None,
+        user: str | None = None,
+        pass_fds: Sequence[int] = (),
     ) -> CommandResult:
         """Start `argv` (never through a shell), stream what it prints into the log, and wait for it.
 
         `timeout`: then it and its process group are ended (SIGTERM, 5 s later SIGKILL); None: the hook's own timeout
         binds it. `check`: raise for another exit than 0. `env`: added to the environment. `cwd`: where it stands.
+        `user`: as whom it runs, with that user's groups; then nothing of our environment is passed on, also when it is
+        our own user. `pass_fds`: descriptors that it gets under the same numbers.
         Its standard input is empty. What it leaves in the background is not waited for.
         Raises `CommandFailed`; with `check` off only when it cannot be started or took too long.
         """
         from taskerman.runner.command import stream  # noqa: PLC0415  (not every hook runs one)
 
         words = [str(word) for word in argv]
-        self.log("command", argv=words)
+        self.log("command", argv=words, **({} if user is None else {"user": user}))
         began = time.monotonic()
         code, raw, why = stream(
-            words, timeout=timeout, env=env, cwd=cwd, write=self._write, tail_bytes=COMMAND_TAIL_BYTES
+            words,
+            timeout=timeout,
+            env=env,
+            cwd=cwd,
+            write=self._write,
+            tail_bytes=COMMAND_TAIL_BYTES,
+            user=user,
+            pass_fds=pass_fds,
         )
         output = text_tail(raw, COMMAND_TAIL_BYTES)
         self.log("command ended", exit=code if code is not None else why, seconds=round(time.monotonic() - began, 3))
         if code is None or (check and code != 0):
             raise CommandFailed(words, code, output, why)
         return CommandResult(words, code, output)
+
+    def ask(
+        self, argv: Sequence[str], *, timeout: timedelta | None = None, most_bytes: int = ANSWER_BYTES
+    ) -> CommandResult:
+        """Run `argv` for what it answers: the whole of it is in `output`, and nothing of it in the log.
+
+        For answers that a program reads, of which the last 16 KiB would be a lie: a list of all nodes, all partitions.
+        Any exit is an answer; `timeout` as of `command`. Raises `CommandFailed` when it cannot be started, took too
+        long, or printed more than `most_bytes`: a part of an answer is none.
+        """
+        from taskerman.runner.command import stream  # noqa: PLC0415  (not every hook runs one)
+
+        words = [str(word) for word in argv]
+        parts: list[bytes] = []
+        size = 0
+
+        def keep(data: bytes) -> None:
+            nonlocal size
+            size += len(data)
+            if size <= most_bytes:
+                parts.append(data)
+
+        code, tail, why = stream(words, timeout=timeout, env=None, cwd=None, write=keep, tail_bytes=COMMAND_TAIL_BYTES)
+        self.log("asked", argv=words, exit=code if code is not None else why, bytes=size)
+        if size > most_bytes:
+            why = f"printed {size:,} bytes; at most {most_bytes:,} are read"
+        if why:
+            raise CommandFailed(words, None, text_tail(tail, COMMAND_TAIL_BYTES), why)
+        assert code is not None
+        text = b"".join(parts).replace(b"\r\n", b"\n").decode(errors="replace")
+        return CommandResult(words, code, text)
 
     def _write(self, data: bytes) -> None:
         """Into the attempt's log: standard output is the pipe that the keeper reads. What was printed comes first."""

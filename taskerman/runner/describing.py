@@ -83,7 +83,7 @@ def _fields(schema: _Schema, defs: _Schema, outer: str) -> Iterator[ActionField]
             default=field.get("default"),
             bounds=_bounds(core, defs),
             unit=next((unit for end, unit in _UNITS.items() if name.endswith(end)), ""),
-            about=" ".join(str(field.get("description", "")).split()),
+            about=" ".join(str(_resolved(field, defs).get("description", "")).split()),
             example=_example(field, defs) if name in required else None,
         )
         if inner is not None:

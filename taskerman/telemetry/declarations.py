@@ -81,6 +81,11 @@ METRICS: tuple[Metric, ...] = (
                "the taking transaction, and the start of the child where it was not started early. Not in it: the way "
                "from the freeing agent's commit to this agent. Takes that nothing had woken are not counted.",
                _FAST, "cluster", by=_AGENT),
+    _histogram("start_delay_seconds", "From the moment at which a schedule's task was due until its action began on "
+               "this node: scheduler, queue, router, the line, slots, pre_check, and every deferral, retry, redrive, "
+               "hold and window. Of `heartbeat_task:ping` it is how slow everything is together; when none comes, "
+               "something is broken. By this node's clock, against that of the scheduler; less than nothing counts as "
+               "0.", _LONG, "action", "cluster", by=_AGENT),
     _gauge("agent_assignments", "Assignments that this agent holds: those that wait, and the one in an attempt.",
            "standing", by=_AGENT),
     _counter("assignment_waits", "Reasons that a waiting assignment of this node met, each counted when it changes.",
@@ -94,6 +99,10 @@ METRICS: tuple[Metric, ...] = (
              by=_AGENT),
     _counter("breaker_closed", "Breakers that the success of a probe on this node closed. Not those that a person "
              "reset.", "cluster", by=_AGENT),
+    _counter("brackets_begun", "Brackets that an attempt on this node began: cluster_begin returned.", "cluster",
+             by=_AGENT),
+    _counter("brackets_closed", "Brackets that this node ended: cluster_end returned.", "cluster", by=_AGENT),
+    _counter("brackets_not_closed", "Calls of cluster_end on this node that failed.", "cluster", by=_AGENT),
     # --- tasks
     _counter("documents_received", "Task documents received, repeats included.", by=_ROUTER),
     _histogram("document_age_seconds", "Age of a task document when it was received: how far behind routing is.",
@@ -147,6 +156,12 @@ METRICS: tuple[Metric, ...] = (
              "failures in a row.", "cluster"),
     _counted("recent_failures", "Failures of the cluster since its last success, across tasks; too many in a row open "
              "the breaker.", "cluster"),
+    _counted("brackets_open", "Brackets that are not closed: something is so in the cluster only while nodes act.",
+             "cluster"),
+    _counted("brackets_failing", "Those of them whose cluster_end has failed, or that no node has ended yet.",
+             "cluster"),
+    _counted("oldest_bracket_seconds", "For how long the oldest of them has been in its state; 0 without one.",
+             "cluster"),
     _counted("holds", "Holds that stand.", "on"),
     _counted("dead_letters_open", "Dead letters that nobody has redriven or discarded.", "origin"),
     _counted("oldest_dead_letter_seconds", "Age of the oldest of them; 0 without one."),

@@ -33,6 +33,7 @@ CHORES = (
     "end what is gone",
     "close tasks",
     "watch slots",
+    "close brackets",
     "ring again",
     "settle dead letters",
     "put away",

@@ -40,6 +40,9 @@ _COUNTS: Mapping[str, str] = {
     "breaker_opened": "breaker_opened_total",
     "breaker_probed": "breaker_probed_total",
     "breaker_closed": "breaker_closed_total",
+    "bracket_begun": "brackets_begun_total",
+    "bracket_closed": "brackets_closed_total",
+    "bracket_not_closed": "brackets_not_closed_total",
     "node_gone": "nodes_reclaimed_total",
     "node_replaced": "nodes_replaced_total",
     "reclaim_capped": "reclaims_capped_total",
@@ -72,6 +75,7 @@ _HISTORY = frozenset({HistoryUnavailable.code, HistorySchema.code})
 _TIMES: Mapping[str, tuple[str, str]] = {
     "phase_left": ("attempt_phase_seconds", "s"),
     "pre_check_began": ("handover_seconds", "handover_s"),
+    "phase_entered": ("start_delay_seconds", "late_s"),
     "document_received": ("document_age_seconds", "age_s"),
     "cluster_discovered": ("discovery_seconds", "s"),
     "schedule_fired": ("schedule_delay_seconds", "delay_s"),

@@ -43,6 +43,7 @@ class Death:
         action's own process died, and its keeper saw it: `abort` is called, and the action has failed.
         """
         if rebooted:
+            self.harness.to_come = None
             self.harness.boot_id = f"{self.harness.boot_id}+1"
         return self.harness.player().go_on(noticed=noticed)
 
@@ -70,6 +71,10 @@ class Failure:
 def deaths(make: Callable[[], RunnerHarness[Any]]) -> Iterator[Death]:
     """One for each point of the action, in order: as it begins, before and after each command and each `ctx.save`, at
     each `ctx.log`, and as it ends. What a command does is done before the point after it.
+
+    A command whose script is a function (`by=`) has one more: in the midst of it, with its effect still to come. Who
+    asked is dead, and what was asked goes on, as a service manager does: `resume` lets it happen when `recover` has
+    answered. A runner that then says *not done* has lied.
 
     Raises `AssertionError` when pre_check does not say Go, or the action has more than a thousand points.
     """

@@ -16,13 +16,13 @@ hook must know has to be saved.
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from os import PathLike
-from typing import Generic, Self, TypeVar
+from typing import Generic, TypeVar
 
 from pydantic import JsonValue
 
@@ -31,6 +31,7 @@ from taskerman.policy.lifecycle import Limits
 from taskerman.runner import (
     ActionInterrupted,
     Check,
+    CommandFailed,
     CommandResult,
     Context,
     Recovered,
@@ -38,6 +39,7 @@ from taskerman.runner import (
     check_from_json,
     check_to_json,
 )
+from taskerman.runner.context import ANSWER_BYTES
 from taskerman.testing.dying import Mortal
 from taskerman.testing.passing_time import PassingTime
 from taskerman.testing.playing import MACHINE_DOWN, Played, Player
@@ -65,10 +67,10 @@ _NONE = object()
 class RunnerHarness(Generic[R]):
     """One attempt of one runner, without a process, a queue or a cluster.
 
-    `commands`: what the runner ran, in order. `logged`: what it logged. `saved`: what it saved.
-    `boot_id`: which boot it is; a test that reboots the machine assigns another. `interrupted`: the action was asked to
-    stop. `acted_in_boot`: where the action last began. `plan`: is asked before each command, and may answer, or raise,
-    in its place.
+    `commands`: what the runner ran, in order; `users`: as whom each (None: as the runner). `logged`: what it logged.
+    `saved`: what it saved. `boot_id`: which boot it is; a test that reboots the machine assigns another. `interrupted`:
+    the action was asked to stop. `acted_in_boot`: where the action last began. `plan`: is asked before each command,
+    and may answer, or raise, in its place. `to_come`: a command whose effect is still to come.
     """
 
     def __init__(
@@ -86,11 +88,14 @@ class RunnerHarness(Generic[R]):
         fence: int = 1,
         boot_id: str = "boot-1",
         accepted_at: str = "",
+        scheduled_for: str | None = None,
     ) -> None:
         """`args`: as in a task's `action_args`; a hook raises `ActionArgsInvalid` when they do not fit. `params`: the
-        other groups of its `taskerman_params`. `accepted_at`: when the task was accepted, RFC 3339."""
+        other groups of its `taskerman_params`. `accepted_at`, `scheduled_for`: when the task was
+        accepted, and when a schedule's was due, RFC 3339."""
         self.boot_id = boot_id
         self.commands: list[tuple[str, ...]] = []
+        self.users: list[str | None] = []
         self.logged: list[Logged] = []
         self.saved: dict[str, JsonValue] = dict(saved or {})
         self._runner = runner
@@ -100,12 +105,14 @@ class RunnerHarness(Generic[R]):
         self._node, self._cluster, self._nodes = node, cluster, tuple(nodes)
         self._cap, self._fence = cap, fence
         self._accepted_at = accepted_at
+        self._scheduled_for = scheduled_for
         self._scripts: list[Script] = []
         self.interrupted = False
         self.acted_in_boot = boot_id
         self.mortal: Mortal | None = None
         self.plan: Plan | None = None
         self.passing = PassingTime()
+        self.to_come: tuple[str, ...] | None = None
 
     def answer(
         self,
@@ -130,14 +137,6 @@ class RunnerHarness(Generic[R]):
         `run`; who calls a hook by himself assigns `boot_id`."""
         self._scripts.append(Script(prefix, times=1, reboots=True))
 
-    def copy(self) -> Self:
-        """Another one as this one is now: the same arguments, scripts and saved values. The test's own world, which
-        scripts may change, is shared."""
-        made = copy.copy(self)
-        made.commands, made.logged, made._scripts = list(self.commands), list(self.logged), list(self._scripts)
-        made.saved, made.passing = dict(self.saved), PassingTime()
-        return made
-
     def run(self, *, soft_s: float | None = None, settle_s: float | None = None) -> Played:
         """The whole attempt, from pre_check to its outcome, with the decisions of the engine.
 
@@ -160,7 +159,9 @@ class RunnerHarness(Generic[R]):
             declared = runner.settle is not None and "settle_s" not in said.model_fields_set
             settle_s = runner.settle.total_seconds() if declared and runner.settle is not None else said.settle_s
         self.interrupted = False
-        return Player(self, self.passing, soft_s, Limits(settle_s, when_lost), runner.reboots, die_at)
+        return Player(
+            self, self.passing, soft_s, Limits(settle_s, when_lost, runner.is_bracketed()), runner.reboots, die_at
+        )
 
     def _group(self, name: str) -> dict[str, JsonValue]:
         found = self._params.get(name, {})
@@ -195,23 +196,46 @@ class RunnerHarness(Generic[R]):
         """Call the hook, in a new instance, as after an action that was killed."""
         self.runner("abort").abort()
 
+    def cluster_begin(self) -> None:
+        """Call the hook; what it raises is raised. It may be called twice, as in production."""
+        self.runner("cluster_begin").cluster_begin()
+
+    def cluster_end(self) -> None:
+        """Call the hook, in a new instance; what it raises is raised. It may be called twice, and without a begin."""
+        self.runner("cluster_end").cluster_end()
+
     def _run(self, argv: Sequence[str], check: bool) -> CommandResult:
         words = tuple(str(word) for word in argv)
         self.commands.append(words)
-        for place in range(len(self._scripts) - 1, -1, -1):
-            script = self._scripts[place]
-            if words[: len(script.prefix)] != script.prefix:
-                continue
-            if script.times is not None:
-                left = script.times - 1
-                self._scripts[place : place + 1] = [replace(script, times=left)] * (left > 0)
-            if script.interrupts:
-                self.interrupted = True
-                raise ActionInterrupted("the harness was told to interrupt here")
-            if script.reboots:
-                self.go_down()
-            return script.end(words, check)
-        return CommandResult(words)
+        script = self._script(words)
+        if script is None:
+            return CommandResult(words)
+        if script.times is not None:
+            place, left = self._scripts.index(script), script.times - 1
+            self._scripts[place : place + 1] = [replace(script, times=left)] * (left > 0)
+        if script.interrupts:
+            self.interrupted = True
+            raise ActionInterrupted("the harness was told to interrupt here")
+        if script.reboots:
+            self.go_down()
+        return script.end(words, check)
+
+    def _script(self, words: tuple[str, ...]) -> Script | None:
+        """The latest that fits."""
+        fits = [script for script in self._scripts if words[: len(script.prefix)] == script.prefix]
+        return fits[-1] if fits else None
+
+    def may_come_late(self, words: tuple[str, ...]) -> bool:
+        """Whether the command does something to the test's world, which it may do after who asked for it has died."""
+        script = self._script(words)
+        return script is not None and script.by is not None
+
+    def let_come(self) -> None:
+        """What was asked for by a process that died in the midst of a command happens now. Idempotent."""
+        words, self.to_come = self.to_come, None
+        if words is not None:
+            with suppress(CommandFailed):
+                self._run(words, False)
 
     def go_down(self) -> None:
         """The machine goes down, and comes up in another boot; the process that acts ends here."""
@@ -231,6 +255,7 @@ class _FakeContext(Context):
                 "cluster_name": harness._cluster,
                 "destnode": harness._node,
                 "taskerman_params": harness._params,
+                "scheduled_for": harness._scheduled_for,
             },
             attempt_id=f"t-harness.{harness._node}.1",
             node_id=harness._node,
@@ -272,12 +297,27 @@ class _FakeContext(Context):
         check: bool = True,
         env: Mapping[str, str] | None = None,
         cwd: str | PathLike[str] | None = None,
+        user: str | None = None,
+        pass_fds: Sequence[int] = (),
     ) -> CommandResult:
-        words = tuple(str(word) for word in argv)
+        self._harness.users.append(user)
+        return self._answer(tuple(str(word) for word in argv), check, timeout)
+
+    def ask(
+        self, argv: Sequence[str], *, timeout: timedelta | None = None, most_bytes: int = ANSWER_BYTES
+    ) -> CommandResult:
+        self._harness.users.append(None)
+        return self._answer(tuple(str(word) for word in argv), False, timeout)
+
+    def _answer(self, words: tuple[str, ...], check: bool, timeout: timedelta | None) -> CommandResult:
         self._point(f"before the command {shown(words)}")
+        if self._mortal is not None and self._harness.may_come_late(words):
+            self._harness.to_come = words
+            self._point(f"during the command {shown(words)}, before its effect")
+            self._harness.to_come = None
         result = None if self._harness.plan is None else self._harness.plan(self, words, check, timeout)
         if result is None:
-            result = self._harness._run(argv, check)
+            result = self._harness._run(words, check)
         self._point(f"after the command {shown(words)}")
         return result
 

@@ -19,12 +19,16 @@ from taskerman.policy.signals import (
     Adopted,
     Ask,
     AskAbort,
+    BracketAnswered,
+    BracketBegun,
     CheckFailed,
     CheckGiven,
     Command,
+    EnterBracket,
     Fence,
     Finish,
     Go,
+    HookReturned,
     KillAll,
     KilledAll,
     Question,
@@ -59,8 +63,9 @@ class Played:
     """How an attempt ended.
 
     `outcome`: "succeeded", "skipped", "deferred", "failed", "unsafe" or "lost". `reason`: as a person would read it.
-    `hooks`: those that were called, in order. `recovered`: what recover() said: "done", "not_done" or "unknown"; empty
-    when nobody asked it. `again`: a failed one is tried again, as often as its task says. `until`: of one deferred.
+    `hooks`: those that were called, in order; of a runner with a bracket cluster_begin and cluster_end as well, as on a
+    node that is the first and the last. `recovered`: what recover() said: "done", "not_done" or "unknown"; empty when
+    nobody asked it. `again`: a failed one is tried again, as often as its task says. `until`: of one deferred.
     `settled_s`: how long post_check was asked, by the clock of the test. `error`: what the action raised.
     """
 
@@ -91,6 +96,7 @@ class Player:
     _ending: Ending | None = None
     _recovered: str = ""
     _acted_at: float = 0.0
+    _inside: bool = False
 
     def __post_init__(self) -> None:
         self._acted_at = self.passing.now()
@@ -106,11 +112,14 @@ class Player:
             answer = self._check("pre_check")
             assert isinstance(answer, CheckGiven), f"pre_check failed: {answer}"
             assert answer.kind == "go", f"pre_check said {answer.kind} ({answer.reason}): nothing to die in"
+            if self.limits.bracketed:
+                begun = self._ask(Question.CLUSTER_BEGIN)
+                assert isinstance(begun, HookReturned), f"cluster_begin failed: {begun}"
             self._act()
 
     def go_on(self, *, noticed: bool) -> Played:
         """After the death of a process that acted. `noticed`: its keeper lives, and saw it."""
-        now = self.passing.now()
+        now, self._inside = self.passing.now(), True
         if noticed:
             self._signals += (Adopted(Situation.CHILD_LIVES, now), self._killed("the process of the action was killed"))
             return self._play()
@@ -135,6 +144,9 @@ class Player:
                 state, commands = step(state, signal)
                 for command in commands:
                     self._do(command)
+            if self.limits.bracketed and self._inside:
+                self._hooks.append("cluster_end")  # what it raises is for the author to see
+                self.harness.cluster_end()
         if self.died is not None:
             self.died.let_go()
         ending = self._ending
@@ -160,6 +172,10 @@ class Player:
             case WakeAt():
                 self.passing.pass_until(command.at)
                 self._signals.append(Tick(self.passing.now()))
+            case EnterBracket():  # as of the first node of its cluster
+                self._signals.append(BracketAnswered("begin", self.passing.now()))
+            case BracketBegun():
+                self._signals.append(BracketAnswered("stands", self.passing.now()))
             case Finish():
                 self._ending = command.ending
             case StartChild() | Fence() | RecordBegin() | RecordPhase() | AskAbort():
@@ -174,9 +190,14 @@ class Player:
             case Question.PRE_CHECK:
                 return self._check("pre_check")
             case Question.POST_CHECK:
+                self.harness.let_come()
                 return self._check("post_check")
             case Question.RECOVER:
                 return self._recover()
+            case Question.CLUSTER_BEGIN:
+                self._inside = True
+                said = self._asked("cluster_begin")
+                return said if isinstance(said, CheckFailed) else HookReturned(self.passing.now())
             case _ as never:
                 assert_never(never)
 
@@ -199,6 +220,7 @@ class Player:
 
     def _recover(self) -> Recovered | CheckFailed:
         said = self._asked("recover")
+        self.harness.let_come()  # as late as it can hurt: after recover() has looked
         if isinstance(said, CheckFailed):
             return said
         self._recovered = said.value

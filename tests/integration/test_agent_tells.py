@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,25 @@ def test_its_phases_and_what_it_has_in_hand_are_told_as_they_change(two: Install
 
     two.until(lambda: counted()[-1] == (0, 0), "nothing is in hand any more")
     assert (0, 1) in counted()
+
+
+def test_how_late_an_action_began_is_told_once_and_not_again_by_whoever_takes_it_over(two: Installation) -> None:
+    """And not at all where no schedule said when it was due."""
+    node = two.nodes[0].id
+    two.start_router()
+    two.start_agent(node)
+    due = datetime.now(UTC) - timedelta(minutes=5)
+    two.submit(params=ONE_AT_A_TIME, limit=1, scheduled_for=due.isoformat())
+    two.until(lambda: len(two.acted()) == 1, "it acts")
+    two.crash_agent(node)
+    two.start_agent(node)
+    two.until(lambda: bool(two.said("attempt_adopted")), "it is adopted")
+    two.go(node)
+    two.until(lambda: len(two.said("attempt_ended")) == 1, "it has ended")
+    task = two.submit(params=ONE_AT_A_TIME, limit=1)
+    two.go(node)
+    two.until(lambda: node in two.outcomes(task), "the other has ended")
+    told = [event.fields["late_s"] for event in two.said("phase_entered") if "late_s" in event.fields]
+    assert len(told) == 2
+    assert 300 <= float(str(told[0])) < 400
+    assert told[1] is None

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from runners.redis.handover import NotReady
 from runners.redis.resp import Connection
-from runners.redis.restart import NotReady, Restart
+from runners.redis.restart import Restart
 from runners.redis.view import claim_name
 from taskerman import CommandFailed, CommandResult, Go, Recovered, Refuse, Wait
 from taskerman.testing.harness import RunnerHarness

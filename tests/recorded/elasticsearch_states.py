@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -192,14 +191,10 @@ def _without_ports(answer: Check, cluster: Cluster) -> Check:
 
 
 def page() -> str:
-    """docs/runners/states-elasticsearch.md."""
+    """docs/reference/states-elasticsearch.md."""
     head = (
         "# States of Elasticsearch, and what is decided in them\n\n"
         "Made by `make docs` from the data of a test, which asks the runner in every one of them. No real cluster was\n"
         "asked: the answers are those that the HTTP API is documented to give. This node is `es0`, of three.\n"
     )
     return head + markdown(LINES, decide)
-
-
-if __name__ == "__main__":
-    sys.stdout.write(page())

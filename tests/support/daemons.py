@@ -323,6 +323,7 @@ def _scripted_plugin(folder: Path) -> Path:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: scripted-task\nVersion: 0\n")
     (info / "entry_points.txt").write_text(
         "[taskerman.runners]\nscripted_task.restart = tests.support.scripted:Scripted\n"
+        "scripted_task.bracketed = tests.support.bracketed:Bracketed\n"
         "hanging_task.restart = tests.support.hanging:Hanging\n"
     )
     return place

@@ -8,6 +8,7 @@
 | `t-ended` | every node ended well |
 | `t-halted` | i-2 unsafe, its dead letter open; i-3 waits |
 | `t-open` | s-1 acts, s-2 waits |
+| brackets | `silence` of `demo:web` is open and nobody acts in it; in that of `demo:shop` s-1 acts |
 | `t-cancelled`, `t-expired` | over; s-3 of t-expired has a dead letter, s-3 of t-discarded has had one |
 | `t-parked` | waits for a person |
 | `demo:burnt` | its breaker is open: three failures in a row |
@@ -26,7 +27,9 @@ from datetime import timedelta
 
 from taskerman import control
 from taskerman.coordination import layout
+from taskerman.coordination.brackets import begun, enter
 from taskerman.coordination.commands import CommandMoves, Ready, Wish
+from taskerman.model.attempt import Attempt
 from taskerman.model.cluster import Node
 from taskerman.model.outcome import Outcome
 from taskerman.model.plan import Tombstone
@@ -66,6 +69,12 @@ def add_commands(fleet: Fleet) -> None:
     control.set_group(fleet.desk, "nightly", ["w-1"], "new")
 
 
+def go_in(fleet: Fleet, attempt: Attempt, node: str) -> None:
+    """As an attempt that begins the bracket `silence` of its cluster."""
+    for move in (enter, begun):
+        move(fleet.agent(node), attempt, "silence", "demo_task:restart", fleet.clock.now())
+
+
 def an_evening() -> Fleet:
     """The fleet as the table above says."""
     fleet = Fleet()
@@ -89,11 +98,12 @@ def an_evening() -> Fleet:
     fleet.send("t-cancelled", cluster_name="demo:shop", nodes=["s-2"])
     control.cancel(fleet.desk, "t-cancelled", "not tonight")
     fleet.send("t-open", cluster_name="demo:shop", nodes=["s-1", "s-2"])
-    fleet.take("t-open", "s-1")
+    go_in(fleet, fleet.take("t-open", "s-1"), "s-1")
     fleet.join("t-open", "s-2")
 
     fleet.send("t-halted", nodes=["i-2", "i-3"])
-    fleet.do("t-halted", "i-2", Outcome.UNSAFE, "port 8080 does not answer")
+    go_in(fleet, fleet.take("t-halted", "i-2"), "i-2")
+    fleet.end("t-halted", "i-2", Outcome.UNSAFE, "port 8080 does not answer")
 
     fleet.send("t-six", cluster_name="demo:jump")
     for n in range(1, 7):

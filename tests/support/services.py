@@ -27,7 +27,7 @@ __all__ = [
     "zookeeper_classpath",
 ]
 
-ServiceName = Literal["zookeeper", "redis", "postgresql", "etcd", "mariadb"]
+ServiceName = Literal["zookeeper", "redis", "postgresql", "etcd", "mariadb", "network"]
 
 JAR_FOLDERS = (Path("/usr/share/java"), Path("/usr/share/zookeeper"))
 POSTGRESQL_FOLDER = Path("/usr/lib/postgresql")
@@ -77,12 +77,18 @@ def _missing_mariadb() -> tuple[str, ...]:
     return missing if GALERA.exists() else (*missing, f"the Galera library ({GALERA})")
 
 
+def _missing_network() -> tuple[str, ...]:
+    missing = [program for program in ("ip", "iptables", "unshare") if not shutil.which(program)]
+    return (*missing, *(() if os.geteuid() == 0 else ("rights of root",)))
+
+
 _SERVICES: dict[ServiceName, _Service] = {
     "zookeeper": _Service("ZooKeeper", _missing_zookeeper),
     "redis": _Service("Redis", _missing_redis),
     "postgresql": _Service("PostgreSQL", _missing_postgresql),
     "etcd": _Service("etcd", _missing_etcd),
     "mariadb": _Service("MariaDB with Galera", _missing_mariadb),
+    "network": _Service("What network namespaces need", _missing_network),
 }
 
 

@@ -73,6 +73,8 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
 
 
 class Place(BaseModel):
+    """Where something is."""
+
     url: str = Field(description="where it answers")
     within_ms: int = Field(default=100, ge=1, lt=60_000)
 
@@ -88,6 +90,7 @@ class Everything(BaseModel):
     peers: dict[str, str] = Field(default_factory=dict)
     place: Place | None = None
     places: tuple[Place, ...] = ()
+    home: Place = Field(default=Place(url="x"), description="Where something is.")
     by_name: dict[str, Place] = Field(default_factory=dict)
 
 
@@ -108,11 +111,16 @@ def test_every_field_is_said_with_its_kind_unit_bounds_and_default() -> None:
         "places": ("list of objects", "[]"),
         "places[].url": ("text", "required"),
         "places[].within_ms": ("whole number, milliseconds, ≥ 1, < 60000", "100"),
+        "home": ("object", '{"url": "x", "within_ms": 100}'),
+        "home.url": ("text", "required"),
+        "home.within_ms": ("whole number, milliseconds, ≥ 1, < 60000", "100"),
         "by_name": ("object of objects by name", ""),
         "by_name.*.url": ("text", "required"),
         "by_name.*.within_ms": ("whole number, milliseconds, ≥ 1, < 60000", "100"),
     }
-    assert fields_of(Everything)[0].about == "a text over lines"
+    about = {field.name: field.about for field in fields_of(Everything)}
+    assert about["force"] == "a text over lines"
+    assert about["home"] == "Where something is.", "also in the very words of its model, which the schema says once"
 
 
 # --- runners -----------------------------------------------------------------------------------------------

@@ -195,6 +195,15 @@ CASES = (
     Bad("groups set nightly w-1 --nobody", 2, USAGE, ("--nobody",), WHY),
     Bad("groups set ../x w-1", 2, USAGE, ("'../x'",), WHY),
     Bad("groups set nightly ../x", 2, USAGE, ("'../x'",), WHY),
+    # --- brackets
+    Bad("brackets list web", 2, USAGE, ("'web'", "<kind>:<name>")),
+    Bad("brackets close", 2, USAGE, ("'cluster'",)),
+    Bad("brackets close demo:web", 2, USAGE, ("'name'",)),
+    Bad("brackets close demo:web silence", 2, USAGE, ("--why",)),
+    Bad("brackets close web silence", 2, USAGE, ("'web'", "<kind>:<name>"), WHY),
+    Bad("brackets close demo:web ../x", 2, USAGE, ("'../x'", "taskerman brackets list"), WHY),
+    Bad("brackets close demo:web nosuch", 3, GONE, ("nosuch", "demo:web", "taskerman brackets list"), WHY),
+    Bad("brackets close demo:shop silence", 4, STATE, ("s-1 acts", "taskerman slots demo:shop"), WHY),
     # --- breaker
     Bad("breaker show demo:none", 3, GONE, ("demo:none", "taskerman breaker show")),
     Bad("breaker show web", 2, USAGE, ("'web'", "<kind>:<name>")),
@@ -338,6 +347,15 @@ CASES = (
     Bad("schedules collect configs --installed-at opt", 2, USAGE, ("--installed-at opt", "/")),
     Bad("schedules collect configs --out /nonexistent/x.yaml", 2, USAGE, ("/nonexistent/x.yaml", "path and rights")),
     Bad("schedules collect configs --check --out /nonexistent/x.yaml", 4, STATE, ("/nonexistent/x.yaml", "commit")),
+    # --- upload
+    Bad("upload", 2, USAGE, ("'FILE'",)),
+    Bad("upload /etc/hostname", 2, USAGE, ("--to s3://bucket/prefix", "TASKERMAN_UPLOADS")),
+    Bad("upload /nonexistent --to s3://bucket", 2, USAGE, ("/nonexistent", "path")),
+    Bad("upload /usr/bin --to s3://bucket", 2, USAGE, ("/usr/bin is no file",)),
+    Bad("upload /dev/zero --to s3://bucket", 2, USAGE, ("/dev/zero is no file",)),
+    Bad("upload /etc/hostname --to /srv", 2, USAGE, ("'/srv'", "s3://bucket/prefix")),
+    Bad("upload /etc/hostname --to s3://bucket --name a/b", 2, USAGE, ("'a/b'", "--name")),
+    Bad("upload /usr/bin/true --to s3://b --sign-with /etc/passwd", 2, USAGE, ("/etc/passwd", "keys generate")),
     # --- plan, diff
     Bad("plan extra", 2, USAGE, ("extra",)),
     Bad("plan --from soon", 2, USAGE, ("'soon'", "2h")),
@@ -402,6 +420,8 @@ WELL = {
     "exclusive": ["exclusive", "--scope", "backup", "--", "true"],
     "groups list": ["groups"],
     "groups set": ["groups", "set", "nightly", "w-1", "w-2", *WHY],
+    "brackets list": ["brackets", "list"],
+    "brackets close": ["brackets", "close", "demo:web", "silence", *WHY],
     "breaker show": ["breaker", "show"],
     "breaker reset": ["breaker", "reset", "demo:burnt", *WHY],
     "dlq list": ["dlq", "list"],
@@ -426,6 +446,7 @@ SETS_A_NAME = ("scopes set", "groups set", "new-runner")
 """A name that is not there yet is no mistake there."""
 
 NEEDS_NO_ZOOKEEPER = {
+    "upload",
     *("history list", "history letters", "history audit", "history commands", "history upgrade"),
     *("validate", "schedules collect", "keys generate", "keys digest", "actions list", "actions show", "new-runner"),
     *("router", "agent", "janitor", "scheduler", "settings", "schema", "demo"),
@@ -520,7 +541,7 @@ def test_every_kind_of_name_that_a_verb_takes_is_tried(path: str) -> None:
     tried = {(case.code, case.error) for case in mine}
     if "task" in takes or ("name" in takes and path not in SETS_A_NAME):
         assert any(code == 2 and "'" in "".join(case.says) for case in mine for code in [case.code]), "what is no id"
-        unknown = NONE if path.startswith("schedules") else UNKNOWN
+        unknown = {"schedules": NONE, "brackets": GONE}.get(path.split(maxsplit=1)[0], UNKNOWN)
         makes_it = path in ("history letters", "schedules add")
         assert makes_it or (3, unknown) in tried, "one that is not there"
     if {"task", "name", "node"} & takes and "why" in takes and path not in SETS_A_NAME:

@@ -37,6 +37,18 @@ class Typed(Plain):
 
 class Contradicting(Plain):
     when_lost = "perhaps"
+
+
+class Silent(Plain):
+    def cluster_end(self): pass
+
+
+class Named(Silent):
+    bracket = "silence"
+
+
+class Misnamed(Silent):
+    bracket = "a/b"
 """
 
 Install = Callable[..., None]
@@ -68,7 +80,8 @@ def catalog() -> InstalledRunners:
 
 @pytest.fixture
 def runner(install: Install) -> None:
-    entries = {f"t_task.{name.lower()}": f"t_runner:{name}" for name in ("Plain", "Typed", "Contradicting")}
+    names = ("Plain", "Typed", "Contradicting", "Silent", "Named", "Misnamed")
+    entries = {f"t_task.{name.lower()}": f"t_runner:{name}" for name in names}
     install("t-pack", entries, t_runner=RUNNER)
 
 
@@ -78,7 +91,8 @@ def test_what_this_project_ships_is_installed() -> None:
 
 @pytest.mark.usefixtures("runner")
 def test_actions_are_listed_sorted_by_their_names_in_documents(catalog: InstalledRunners) -> None:
-    assert catalog.names() == ("t_task:contradicting", "t_task:plain", "t_task:typed")
+    names = ("contradicting", "misnamed", "named", "plain", "silent", "typed")
+    assert catalog.names() == tuple(f"t_task:{name}" for name in names)
 
 
 def test_listing_and_finding_import_nothing(install: Install, catalog: InstalledRunners) -> None:
@@ -102,6 +116,17 @@ def test_an_action_that_is_not_installed_is_unknown_and_the_installed_are_named(
 def test_traits_are_what_the_runner_declares_or_the_defaults(catalog: InstalledRunners) -> None:
     assert catalog.traits("t_task:plain") == ActionTraits(when_lost="verify", reboots=False)
     assert catalog.traits("t_task:typed") == ActionTraits(when_lost="retry", reboots=True)
+
+
+@pytest.mark.usefixtures("runner")
+def test_a_runner_with_a_hook_for_the_cluster_has_a_bracket_of_its_own_name_or_the_runner_s(
+    catalog: InstalledRunners,
+) -> None:
+    assert catalog.traits("t_task:plain").bracket is None
+    assert catalog.traits("t_task:silent").bracket == "t_task"
+    assert catalog.traits("t_task:named").bracket == "silence"
+    with pytest.raises(ActionUnknown, match="bracket"):
+        catalog.traits("t_task:misnamed")
 
 
 @pytest.mark.usefixtures("runner")

@@ -20,13 +20,17 @@ from taskerman.policy.signals import (
     Adopted,
     Ask,
     AskAbort,
+    BracketAnswered,
+    BracketBegun,
     CheckFailed,
     CheckGiven,
     ChildFailed,
     Command,
+    EnterBracket,
     Fence,
     Finish,
     Go,
+    HookReturned,
     KillAll,
     KilledAll,
     Question,
@@ -81,10 +85,16 @@ class Watched:
                 assert any(isinstance(c, RecordBegin) for c in before), "Go before 'action begins' is on disk"
                 assert was.phase in (Phase.PRE_CHECK, Phase.EXECUTE_ACTION)
                 assert not was.revoked, "an action begins after it was revoked"
+                inside = isinstance(signal, BracketAnswered) and signal.kind == "stands"
+                if was.limits.bracketed and was.phase is Phase.PRE_CHECK:
+                    assert inside, "an action begins, and nobody said that its bracket stands"
                 self.began = True
                 self.awaited = {"action"}
             case Ask():
                 self.awaited = {"answer"}
+            case EnterBracket() | BracketBegun():
+                assert not self.began
+                self.awaited = {"bracket"}
             case KillAll():
                 self.awaited = {"killed"}
             case WakeAt():
@@ -136,10 +146,21 @@ signals: st.SearchStrategy[Signal] = st.one_of(
     st.builds(KilledAll, none_left=st.booleans(), now=times),
     st.builds(Recovered, answer=st.sampled_from(["done", "not_done", "unknown"]), now=times),
     st.builds(RevokeAsked, why=st.just("a person said so")),
+    st.builds(
+        BracketAnswered,
+        kind=st.sampled_from(["stands", "begin", "wait"]),
+        now=times,
+        reason=st.just("r"),
+        until=st.sampled_from([None, LATER]),
+    ),
+    st.builds(HookReturned, now=times),
     st.builds(Tick, now=times),
 )
 limits = st.builds(
-    Limits, settle_s=st.sampled_from([0.0, 1.0, 60.0]), when_lost=st.sampled_from(["verify", "retry", "never"])
+    Limits,
+    settle_s=st.sampled_from([0.0, 1.0, 60.0]),
+    when_lost=st.sampled_from(["verify", "retry", "never"]),
+    bracketed=st.booleans(),
 )
 
 
@@ -156,8 +177,14 @@ def _answer(watched: Watched, kind: str) -> None:
             watched.tell(ActionLost(now))
             if watched.awaited == {"answer"} and not watched.state.ended:
                 watched.tell(CheckFailed("its process died", now))
+        elif asked is Question.CLUSTER_BEGIN:
+            watched.tell(HookReturned(now) if well else CheckFailed("it raised", now))
         else:
             watched.tell(CheckGiven("go" if well else "wait", now, reason="not yet"))
+    elif awaited == "bracket":
+        last = next(c for c in reversed(watched.said) if isinstance(c, EnterBracket | BracketBegun))
+        fresh = isinstance(last, EnterBracket) and kind != "wait"
+        watched.tell(BracketAnswered("begin" if fresh else "stands", now))
     elif awaited == "action":
         watched.tell(ActionLost(now) if kind in ("dies", "ill") else ActionEnded(well, now, "exit 1"))
     elif awaited == "killed":
@@ -187,9 +214,9 @@ def test_whatever_it_is_told_its_promises_hold_and_it_comes_to_an_end(
     assert watched.endings, f"in {watched.state} it waits for {watched.awaited}, and never ends"
 
 
-def play(*told: Signal, when_lost: WhenLost = "verify", settle_s: float = 60.0) -> Watched:
+def play(*told: Signal, when_lost: WhenLost = "verify", settle_s: float = 60.0, bracketed: bool = False) -> Watched:
     """The lifecycle after these signals."""
-    watched = Watched(AttemptState(Limits(settle_s=settle_s, when_lost=when_lost)))
+    watched = Watched(AttemptState(Limits(settle_s=settle_s, when_lost=when_lost, bracketed=bracketed)))
     for signal in told:
         watched.now = max(watched.now, getattr(signal, "now", watched.now))
         watched.tell(signal)
@@ -336,3 +363,53 @@ def test_post_check_is_asked_again_ever_more_slowly_and_never_after_its_time() -
     assert pauses[:-1] == sorted(pauses[:-1])
     assert max(pauses) <= 5.0
     assert "resharding" in watched.endings[0].reason
+
+
+# --- brackets ----------------------------------------------------------------------------------------------
+
+STANDS, BEGIN = BracketAnswered("stands", 102), BracketAnswered("begin", 102)
+
+
+def test_a_bracketed_action_begins_when_its_bracket_stands() -> None:
+    """It goes in first; who is inside acts; who is to begin it calls cluster_begin and says so before it acts."""
+    assert play(Taken(100), GO, bracketed=True).said[-1] == EnterBracket()
+    assert play(Taken(100), GO, STANDS, bracketed=True).said[-2:] == [RecordBegin(), Go()]
+    begins = play(Taken(100), GO, BEGIN, bracketed=True)
+    begins.tell(HookReturned(103))
+    begins.tell(BracketAnswered("stands", 104))
+    assert begins.said[-4:] == [Ask(Question.CLUSTER_BEGIN), BracketBegun(), RecordBegin(), Go()]
+
+
+def test_what_is_not_asked_for_begins_nothing() -> None:
+    """A late or doubled answer, also of an action without a bracket."""
+    assert not play(Taken(100), STANDS, bracketed=True).began
+    assert not play(Taken(100), GO, HookReturned(103), bracketed=True).began
+    assert not play(Taken(100), GO, BEGIN, STANDS, bracketed=True).began
+    assert not play(Taken(100), GO, GO, bracketed=True).began
+    assert play(Taken(100), STANDS, GO).said[-2:] == [RecordBegin(), Go()]
+
+
+@pytest.mark.parametrize(
+    ("told", "outcome", "says"),
+    [
+        ((BracketAnswered("wait", 102, "being closed", LATER),), Outcome.DEFERRED, "being closed"),
+        ((BEGIN, CheckFailed("it raised", 103)), Outcome.FAILED, "cluster_begin failed: it raised"),
+        ((BEGIN, ChildFailed("died", 103)), Outcome.FAILED, "cluster_begin failed"),
+        ((BEGIN, RevokeAsked("a person")), Outcome.CANCELLED, "a person"),
+    ],
+    ids=["wait", "raised", "died", "revoked"],
+)
+def test_at_the_door_it_ends_without_having_acted(told: tuple[Signal, ...], outcome: Outcome, says: str) -> None:
+    watched = play(Taken(100), GO, *told, bracketed=True)
+    (ending,) = watched.endings
+    assert (ending.outcome, watched.began) == (outcome, False)
+    assert says in ending.reason
+    assert ending.until == (LATER if outcome is Outcome.DEFERRED else None)
+
+
+def test_a_bracket_that_took_long_to_begin_is_followed_by_a_fence() -> None:
+    """The slots were confirmed too long ago."""
+    watched = play(Taken(100), GO, BEGIN, HookReturned(130), BracketAnswered("stands", 131), bracketed=True)
+    assert watched.said[-3:] == [Fence(), RecordBegin(), Go()]
+    late = play(Taken(100), CheckGiven("go", 130), bracketed=True)
+    assert late.said[-2:] == [Fence(), EnterBracket()]

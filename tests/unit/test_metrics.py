@@ -72,6 +72,19 @@ def test_a_hand_over_is_counted_only_where_something_had_told_the_agent() -> Non
     assert value(metrics, "handover_seconds_bucket", cluster="redis:cache", le="0.025") == 1
 
 
+def test_a_start_is_late_only_where_a_schedule_said_when_it_was_due() -> None:
+    """Of a clock that is behind the scheduler's it is not early."""
+    metrics = made()
+    action = {**ATTEMPT, "phase": "execute_action"}
+    for late_s in ({}, {"late_s": None}):
+        metrics.listen(Event("phase_entered", {**action, **late_s}))
+    assert value(metrics, "start_delay_seconds_count", action=ATTEMPT["action"], cluster="redis:cache") is None
+    for seconds in (0.2, -3.0):
+        metrics.listen(Event("phase_entered", {**action, "late_s": seconds}))
+    assert value(metrics, "start_delay_seconds_count", action=ATTEMPT["action"], cluster="redis:cache") == 2
+    assert value(metrics, "start_delay_seconds_sum", action=ATTEMPT["action"], cluster="redis:cache") == 0.2
+
+
 def test_a_router_tells_of_documents_and_not_of_attempts() -> None:
     metrics = made("router")
     metrics.listen(Event("document_received", {"queue": "t-tasks", "age_s": 3.0}))
@@ -222,7 +235,7 @@ def test_no_label_ever_has_an_id_whatever_an_event_carries(role: Role, seed: int
         fields: dict[str, object] = {name: drawn_id(dice) for name in NAMES}
         ids |= {str(field) for field in fields.values()}
         if dice.random() < 0.5:  # so that what shows a number is counted, too
-            fields |= {"s": 1.0, "handover_s": 1.0, "age_s": 1.0, "nodes": 3, "waiting": 1, "acting": 1}
+            fields |= {"s": 1.0, "handover_s": 1.0, "late_s": 1.0, "age_s": 1.0, "nodes": 3, "waiting": 1, "acting": 1}
         metrics.listen(Event(event.name, fields, dice.choice([*event.levels, drawn_id(dice)])))
     shown = {text for sample in samples(metrics) for name, text in sample.labels.items() if name != "le"}
     assert OTHER in shown

@@ -464,7 +464,7 @@ def a_replica(monkeypatch: pytest.MonkeyPatch) -> Callable[[], RunnerHarness[Res
 
     def make() -> RunnerHarness[Restart]:
         shard = Shard()
-        monkeypatch.setattr("runners.redis.restart.look", shard.view)
+        monkeypatch.setattr("runners.redis.handover.look", shard.view)
         monkeypatch.setattr("runners.redis.view.Access.open", lambda access, address: Connected(shard))
         harness = RunnerHarness(Restart)
         harness.answer("systemctl", "restart", by=shard.restart)

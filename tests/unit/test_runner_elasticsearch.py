@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from taskerman.errors import ActionArgsInvalid
 from taskerman.runner import ActionInterrupted, CommandResult
 from taskerman.testing.harness import RunnerHarness
 from tests.recorded.elasticsearch import ENABLE, RecordedElasticsearch
-from tests.recorded.elasticsearch_states import LINES, Cluster, decide, harness, page
+from tests.recorded.elasticsearch_states import LINES, Cluster, decide, harness
 from tests.recorded.table import Line
 
 
@@ -46,11 +45,6 @@ def test_in_each_state_what_a_careful_operator_would_say(line: Line[Cluster]) ->
     answer = decide(line)
     assert isinstance(answer, line.decision), answer
     assert line.because in getattr(answer, "reason", "")
-
-
-def test_the_page_shows_what_is_decided() -> None:
-    kept = Path(__file__).parents[2] / "docs" / "runners" / "states-elasticsearch.md"
-    assert kept.read_text(encoding="utf-8") == page(), "make it anew: make docs"
 
 
 # --- a restart ---------------------------------------------------------------------------------------------

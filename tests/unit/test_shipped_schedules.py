@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,13 +29,15 @@ PAGE = ROOT / "docs" / "reference" / "schedule-files.md"
 
 
 def test_every_file_that_is_shipped_is_good() -> None:
-    """With the runners that are installed here; of the others the form only."""
-    desk = Fleet().desk
-    looked = validate(desk, DeclaredFiles(Folder(TASKS)), unchecked=True)
+    """Every action is installed here and takes its arguments; what stands for commands, scripts and binaries, too."""
+    desk = replace(Fleet().desk, catalog=InstalledRunners())
+    looked = validate(desk, DeclaredFiles(Folder(TASKS)))
     assert looked.faults == ()
     assert looked.schedules >= 9
     actions = {declaration.schedule.task.get("action") for declaration in DeclaredFiles(Folder(TASKS)).read()}
     assert {"redis_task:restart", "instance_task:reboot", "demo_task:restart"} <= actions
+    stood_for = {declaration.schedule.action for declaration in DeclaredFiles(Folder(TASKS)).read()}
+    assert {"command_task:run", "command_task:script", "command_task:binary"} <= stood_for
     assert actions - {None} <= set(InstalledRunners().names()), "an action that nobody has"
 
 

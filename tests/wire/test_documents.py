@@ -28,6 +28,7 @@ DOCUMENTS = Path(__file__).parent / "documents"
 NOUNS: dict[str, type[Noun]] = {
     "doorbell": Doorbell,
     "plan": Plan,
+    "plan-filled": Plan,
     "task-control": TaskControl,
     "task-closing": TaskControl,
     "tombstone": Tombstone,
