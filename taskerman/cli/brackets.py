@@ -12,7 +12,7 @@ __all__ = ["brackets"]
 
 brackets = typer.Typer(
     rich_markup_mode=None,
-    help="Brackets: what is so while nodes act: list, close.",
+    help="Brackets of clusters: who acts in them; closing one.",
 )
 
 

@@ -448,6 +448,6 @@ def test_a_time_is_told_with_how_long_it_is_until_then(taskerman: CommandLine) -
 
 def test_help_cuts_no_sentence(taskerman: CommandLine) -> None:
     """Each verb's first sentence fits on its line."""
-    for verb in ("--help", "slots", "scopes", "breaker", "dlq", "history", "schedules", "keys"):
+    for verb in ("--help", "slots", "scopes", "brackets", "breaker", "dlq", "history", "schedules", "keys"):
         lines = taskerman(verb, *(() if verb == "--help" else ("--help",))).out.splitlines()[1:]
         assert not [line for line in lines if line.endswith("...")], verb
