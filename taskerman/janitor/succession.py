@@ -15,7 +15,8 @@ from taskerman.coordination.reading import get_each
 from taskerman.coordination.router_moves import RouterMoves
 from taskerman.errors import DiscoveryFailed
 from taskerman.janitor.kit import Kit
-from taskerman.model.ids import NodeId
+from taskerman.model.attempt import NodeRecord
+from taskerman.model.ids import NodeId, TaskId
 from taskerman.model.plan import Plan
 from taskerman.ports.discovery import InService
 
@@ -60,7 +61,7 @@ def succession(kit: Kit, plan: Plan, node: NodeId) -> Replaced | NotReplaced:
     if len(serving) < wanted:
         missing = "; ".join(f"{each} {said}" for each, said in sorted(ill.items())[:3])
         return NotReplaced(f"{len(serving)} of {wanted} machines serve{f' ({missing})' if missing else ''}")
-    fresh = _registered_since(kit, serving - set(planned), int(plan.accepted.at.timestamp() * 1000))
+    fresh = _registered_since(kit, serving - set(planned), task.task_id)
     replaced = 1 + sum(1 for each, record in records.items() if each != node and record is not None and record.gone)
     if len(fresh) < replaced:
         return NotReplaced(f"of {replaced} new machines the agents of {len(fresh)} have registered")
@@ -68,12 +69,14 @@ def succession(kit: Kit, plan: Plan, node: NodeId) -> Replaced | NotReplaced:
     return Replaced(f"replaced: {len(serving)} machines of {task.cluster_name} serve; new since then: {new}")
 
 
-def _acts(record: object, plan: Plan) -> bool:
-    attempt = getattr(record, "attempt", None)
+def _acts(record: NodeRecord | None, plan: Plan) -> bool:
+    attempt = record.attempt if record is not None else None
     return attempt is not None and attempt.task == plan.task.task_id
 
 
-def _registered_since(kit: Kit, nodes: set[NodeId], at_ms: int) -> set[NodeId]:
+def _registered_since(kit: Kit, nodes: set[NodeId], task: TaskId) -> set[NodeId]:
+    """Those whose agents have registered since the task was planned: both by the tree's clock."""
     listed = sorted(nodes)
-    found = get_each(kit.tree, [layout.node(each) for each in listed])
+    plan, *found = get_each(kit.tree, [layout.task(task), *(layout.node(each) for each in listed)])
+    at_ms = plan.stat.created_ms if plan is not None else 0
     return {each for each, record in zip(listed, found, strict=True) if record and record.stat.created_ms >= at_ms}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 
 import pytest
 
@@ -141,3 +142,16 @@ def test_a_source_that_cannot_be_asked_frees_nothing(house: House) -> None:
     house.janitor().turn()
     assert slots(house) == ["i-1"]
     assert len(NODES) == 6
+
+
+def test_whose_agent_is_new_is_told_by_one_clock_and_not_by_the_routers(house: House) -> None:
+    """The router's clock was ahead: the successor registered "before" the task was accepted, and is one all the same."""
+    house.fleet.router._clock = type(house.fleet.clock)(house.fleet.clock.now() + timedelta(minutes=20))
+    house.fleet.send()
+    house.fleet.take("t-1", "i-1")
+    arrive(house, "i-7", without="i-1")
+    house.fleet.discovery.terminate("i-1")
+    house.fleet.clock.advance(130)
+    house.fleet.agent("i-7")
+    house.janitor().turn()
+    assert (slots(house), state(house)) == ([], {"i-1": Outcome.SUCCEEDED})
