@@ -42,7 +42,8 @@ def succession(kit: Kit, plan: Plan, node: NodeId) -> Replaced | NotReplaced:
 
     Of the machines that run, and that their group has in service where the source knows of such groups, there must be
     as many as when the task was planned, without the nodes that other attempts of the task have down just now. And of
-    those whose agent registered since then, as many as the task has had replaced, this one included.
+    those whose agent registered since then, as many as the task has had replaced, this one included: those of its
+    nodes that ran then and are gone now, and not one that was only named and had gone before.
     Raises `DiscoveryFailed`.
     """
     task = plan.task
@@ -62,7 +63,9 @@ def succession(kit: Kit, plan: Plan, node: NodeId) -> Replaced | NotReplaced:
         missing = "; ".join(f"{each} {said}" for each, said in sorted(ill.items())[:3])
         return NotReplaced(f"{len(serving)} of {wanted} machines serve{f' ({missing})' if missing else ''}")
     fresh = _registered_since(kit, serving - set(planned), task.task_id)
-    replaced = 1 + sum(1 for each, record in records.items() if each != node and record is not None and record.gone)
+    replaced = 1 + sum(
+        1 for each in plan.nodes if each.id != node and each.source == "ec2" and _is_gone(records[each.id])
+    )
     if len(fresh) < replaced:
         return NotReplaced(f"of {replaced} new machines the agents of {len(fresh)} have registered")
     new = ", ".join(sorted(fresh)[:5])
@@ -72,6 +75,10 @@ def succession(kit: Kit, plan: Plan, node: NodeId) -> Replaced | NotReplaced:
 def _acts(record: NodeRecord | None, plan: Plan) -> bool:
     attempt = record.attempt if record is not None else None
     return attempt is not None and attempt.task == plan.task.task_id
+
+
+def _is_gone(record: NodeRecord | None) -> bool:
+    return record is not None and record.gone
 
 
 def _registered_since(kit: Kit, nodes: set[NodeId], task: TaskId) -> set[NodeId]:

@@ -155,3 +155,19 @@ def test_whose_agent_is_new_is_told_by_one_clock_and_not_by_the_routers(house: H
     house.fleet.agent("i-7")
     house.janitor().turn()
     assert (slots(house), state(house)) == ([], {"i-1": Outcome.SUCCEEDED})
+
+
+def test_a_named_node_that_was_gone_before_the_task_needs_no_successor(house: House) -> None:
+    house.fleet.send("t-0", nodes=["i-6"])
+    house.fleet.agent("i-6")
+    house.fleet.discovery.terminate("i-6")
+    house.janitor("earlier").run_once()
+    assert len(house.said("node_gone")) == 1
+    house.fleet.send(nodes=["i-1", "i-6"])
+    house.fleet.take("t-1", "i-1")
+    arrive(house, "i-7", without="i-1")
+    house.fleet.discovery.terminate("i-1")
+    house.fleet.agent("i-7")
+    house.janitor().turn()
+    assert awaited(house) == []
+    assert slots(house) == []
