@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from taskerman.coordination import layout
 from taskerman.coordination.overview import node_records
 from taskerman.coordination.reading import get_each
-from taskerman.coordination.router_moves import RouterMoves
 from taskerman.errors import DiscoveryFailed
 from taskerman.janitor.kit import Kit
 from taskerman.model.attempt import NodeRecord
@@ -57,7 +56,7 @@ def succession(kit: Kit, plan: Plan, node: NodeId) -> Replaced | NotReplaced:
     planned = [each.id for each in plan.nodes]
     records = dict(zip(planned, node_records(kit.tree, planned), strict=True))
     away = {each for each, record in records.items() if each != node and each not in running and _acts(record, plan)}
-    before = plan.accepted.discovered or RouterMoves(kit.tree).size(task.cluster_name) or len(planned)
+    before = plan.accepted.machines or plan.accepted.discovered or len(planned)
     wanted = before - len(away)
     if len(serving) < wanted:
         missing = "; ".join(f"{each} {said}" for each, said in sorted(ill.items())[:3])

@@ -199,3 +199,16 @@ def test_a_slot_kept_by_another_action_is_freed_with_its_machine(house: House) -
     house.fleet.discovery.terminate("i-1")
     house.janitor().turn()
     assert slots(house) == []
+
+
+def test_a_task_that_names_its_nodes_waits_for_as_many_machines_as_when_it_was_planned(house: House) -> None:
+    """Another task was planned while a machine was away, and an old machine's agent registered for the first time."""
+    house.fleet.send("t-0")
+    house.fleet.desk.moves().cancel("t-0", "only the size was wanted")
+    house.fleet.send(nodes=["i-1", "i-2"])
+    house.fleet.take("t-1", "i-1")
+    house.fleet.discovery.terminate("i-1")
+    house.fleet.send("t-2")
+    house.fleet.agent("i-4")
+    house.janitor().turn()
+    assert (slots(house), awaited(house)) == (["i-1"], ["5 of 6 machines serve"])
