@@ -61,7 +61,8 @@ class Accepted(Noun):
 
     `discovered`: how many nodes the cluster had, before any `limit`; None when the document named its nodes.
     `filled`: what the runner declares and the document does not say: groups of `taskerman_params`. `replaces`: the
-    action terminates its machine, for another one to take its place.
+    action terminates its machine, for another one to take its place. `machines`: how many ran in the cluster then, also
+    of a document that named its nodes; only where it replaces.
     """
 
     at: Timestamp
@@ -69,6 +70,7 @@ class Accepted(Noun):
     discovered: int | None = None
     filled: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
     replaces: bool = False
+    machines: int | None = None
 
 
 def filled_in(received: Mapping[str, Any], filled: Mapping[str, Mapping[str, JsonValue]]) -> TaskDocument:
