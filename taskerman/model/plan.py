@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, SerializerFunctionWrapHandler, model_serializer
 
 from taskerman.errors import Bug
 from taskerman.model.base import Noun, Timestamp
@@ -71,6 +71,13 @@ class Accepted(Noun):
     filled: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
     replaces: bool = False
     machines: int | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_used(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What stands for nothing is not written: a build that does not know a field reads each plan without it."""
+        said: dict[str, Any] = whole(self)
+        unused: dict[str, Any] = {"filled": {}, "replaces": False, "machines": None}
+        return {name: value for name, value in said.items() if name not in unused or value != unused[name]}
 
 
 def filled_in(received: Mapping[str, Any], filled: Mapping[str, Mapping[str, JsonValue]]) -> TaskDocument:
