@@ -9,8 +9,14 @@ READY := $(VENV)/.installed
 # Every attempt, daemon and command is a process that imports: without bytecode each would compile it all again.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Each of these starts a whole installation, or sees every process of the machine: it is theirs, one after the other.
-ALONE := tests/acceptance tests/chaos tests/integration/test_child_contained.py
+# Each of these sees every process of the machine, or harms whatever it finds: it is theirs, one after the other.
+ALONE := tests/chaos tests/integration/test_child_contained.py
+
+# The others wait for servers, sessions and timeouts most of the time: so there is one more at once than cores.
+AT_ONCE ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
+
+# What `make check` ran a moment ago on the same tree need not be run again: make test CHECKED=yes
+CHECKED ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help env services demo check format test acceptance chaos bench load docs lock clean
@@ -60,8 +66,8 @@ format: env ## Let ruff mend what it can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-test: env services ## Everything: also real ZooKeeper, Redis and PostgreSQL, processes and faults
-	$(BIN)/pytest -q -n auto --dist loadfile --durations=15 $(ALONE:%=--ignore=%)
+test: env services ## Everything: also real ZooKeeper, Redis, PostgreSQL, etcd and MariaDB, processes and faults
+	$(BIN)/pytest -q -n $(AT_ONCE) --dist loadfile --durations=25 $(if $(CHECKED),-m "real or slow") $(ALONE:%=--ignore=%)
 	$(BIN)/pytest --durations=15 $(ALONE)
 
 acceptance: env services ## Only the shipped commands against real clusters, with faults

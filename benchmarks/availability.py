@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, redirect_stdout
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,13 +60,22 @@ def subjects() -> dict[str, Subject]:
     """By name. Imported here, so that one store can be looked at on a machine that lacks the others."""
     from tests.support.stores.etcd import running_etcd  # noqa: PLC0415
     from tests.support.stores.mariadb import forming_galera  # noqa: PLC0415
+    from tests.support.stores.postgres import running_postgres  # noqa: PLC0415
     from tests.support.stores.redis import running_redis  # noqa: PLC0415
+    from tests.support.stores.service import WebService  # noqa: PLC0415
     from tests.support.stores.zookeeper import running_zookeeper  # noqa: PLC0415
+
+    @contextmanager
+    def web() -> Iterator[WebService]:
+        with tempfile.TemporaryDirectory(prefix="web-") as folder, closing(WebService(Path(folder))) as service:
+            yield service
 
     return {
         "etcd": Subject(running_etcd),
         "mariadb": Subject(forming_galera),
+        "postgres": Subject(running_postgres),
         "redis": Subject(running_redis),
+        "service": Subject(web, {"service": "web", "drained_for_s": 0.3}),
         "zookeeper": Subject(running_zookeeper),
     }
 

@@ -17,9 +17,10 @@ from datetime import UTC, datetime, timedelta
 
 from pydantic import JsonValue
 
-from runners.objects import NoSuchObject, ObjectStore, Stored
+from runners.objects import NoSuchObject, ObjectStore, Stored, StoreRefuses, StoreUnavailable
+from taskerman import Check, Refuse, Wait
 
-__all__ = ["Backup", "Backups", "Damaged", "Unfinished"]
+__all__ = ["Backup", "Backups", "Damaged", "Unfinished", "not_now"]
 
 MANIFEST = "manifest"
 _TIME = "%Y%m%dT%H%M%SZ"
@@ -43,6 +44,13 @@ class Backup:
     def size(self) -> int:
         """Bytes of all parts."""
         return sum(part.size for part in self.parts)
+
+
+def not_now(error: StoreUnavailable | Damaged) -> Check:
+    """What a pre_check says of an error of the store: `Wait` where it may pass by itself, else `Refuse`."""
+    if isinstance(error, StoreUnavailable) and not isinstance(error, (StoreRefuses, NoSuchObject)):
+        return Wait(str(error))
+    return Refuse(str(error))
 
 
 class Unfinished:

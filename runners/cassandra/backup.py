@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from runners.backups import Damaged
+from runners.backups import Damaged, not_now
 from runners.cassandra import rules
 from runners.cassandra.answers import NotUnderstood
 from runners.cassandra.nodetool import CannotAsk, MayNotAsk, Nodetool
@@ -58,8 +58,10 @@ class Backup(Operation):
         """Go when the bucket can be used, the disks have room, and the node is well."""
         try:
             self._store().check()
-        except (ValueError, StoreUnavailable) as error:
+        except ValueError as error:
             return Refuse(f"backup_to of this node: {error}")
+        except StoreUnavailable as error:
+            return not_now(error)
         return self.looked(self._may)
 
     def execute_action(self) -> None:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from runners.backups import Backup as Stored
-from runners.backups import Backups, Damaged
+from runners.backups import Backups, Damaged, not_now
 from runners.mariadb import rules
 from runners.mariadb.client import Denied, ServerError, Unreachable
 from runners.mariadb.config import MariadbConfig
@@ -68,7 +68,7 @@ class Backup(TaskRunner):
         try:
             return self._look_at_the_store() or self._look_at_the_cluster()
         except (StoreUnavailable, Damaged) as error:
-            return Refuse(str(error))
+            return not_now(error)
         except Denied as error:
             return Refuse(
                 f"the server does not let us ask: {error}. Correct user and password in defaults_file, or grant PROCESS"

@@ -150,7 +150,9 @@ def _fit(own: Server) -> Check | None:
             "for good, SET GLOBAL wsrep_provider_options='pc.bootstrap=YES' at the member with the newest data"
         )
     if own.desynced:
-        return Wait("wsrep_desync is ON at the server: a backup runs, or somebody left it so")
+        return Wait(
+            "wsrep_desync is ON at the server: a backup runs, or somebody left it (SET GLOBAL wsrep_desync = OFF)"
+        )
     if own.state != SYNCED:
         return Wait(f"the server is {own.state}: it is sending or receiving data")
     if not own.sees_all:
@@ -164,7 +166,7 @@ def _out_of_step(own: Server, limits: Limits) -> str:
     if not own.ready or own.state != SYNCED:
         return f"the server is {own.state}, not {SYNCED}" if own.state != SYNCED else "the server is not ready"
     if own.desynced:
-        return "wsrep_desync is ON at the server: it takes no part in flow control"
+        return "wsrep_desync is ON at the server: when no backup runs, SET GLOBAL wsrep_desync = OFF"
     return f"the server has {own.queue} write-sets to apply" if own.queue > limits.max_queue else ""
 
 

@@ -13,7 +13,7 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from runners.backups import Backup, Backups, Damaged, Unfinished
+from runners.backups import Backup, Backups, Damaged, Unfinished, not_now
 from runners.objects import PART_BYTES, ObjectStore, StoreUnavailable
 from runners.postgres import rules
 from runners.postgres.config import PostgresConfig
@@ -56,7 +56,7 @@ def needs_store(config: PostgresConfig) -> Check | None:
     try:
         ObjectStore(config.backups).check()
     except StoreUnavailable as error:
-        return Refuse(str(error))
+        return not_now(error)
     return None
 
 
@@ -132,7 +132,9 @@ class BackupRunner(TaskRunner):
             return self.may_begin(view.own) or answer
         except Unreachable as error:
             return Wait(str(error))
-        except (Denied, QueryFailed, ProgramMissing, ProgramFailed, StoreUnavailable, Damaged) as error:
+        except (StoreUnavailable, Damaged) as error:
+            return not_now(error)
+        except (Denied, QueryFailed, ProgramMissing, ProgramFailed) as error:
             return Refuse(str(error))
 
     def execute_action(self) -> None:

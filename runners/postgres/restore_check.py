@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from runners.backups import Backup, Backups, Damaged
+from runners.backups import Backup, Backups, Damaged, not_now
 from runners.objects import StoreUnavailable
 from runners.postgres import rules
 from runners.postgres.backing_up import backups_of, made_for, needs_store
@@ -89,7 +89,9 @@ class RestoreCheck(TaskRunner):
             if age > timedelta(hours=self.args.max_age_hours):
                 return Refuse(f"the newest backup, {backup.name}, is {age.total_seconds() / 3600:.0f} hours old")
             return self._can_restore(backup)
-        except (Denied, QueryFailed, ProgramMissing, ProgramFailed, StoreUnavailable, Damaged, ValueError) as error:
+        except (StoreUnavailable, Damaged) as error:
+            return not_now(error)
+        except (Denied, QueryFailed, ProgramMissing, ProgramFailed, ValueError) as error:
             return Refuse(str(error))
 
     def execute_action(self) -> None:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from runners.backups import Backup as Stored
-from runners.backups import Backups, Damaged
+from runners.backups import Backups, Damaged, not_now
 from runners.objects import ObjectStore, StoreUnavailable
 from runners.redis import roles, rules
 from runners.redis.config import RedisConfig
@@ -71,7 +71,7 @@ class Backup(TaskRunner):
         except OSError as error:
             return Wait(f"the server does not answer: {error}")
         except (StoreUnavailable, Damaged) as error:
-            return Refuse(str(error))
+            return not_now(error)
 
     def execute_action(self) -> None:
         """Have a snapshot made and stream it away; then the manifest; then remove what is too old."""

@@ -37,7 +37,7 @@ def _close(
     why: Why,
     as_json: Json = False,
 ) -> None:
-    """Say that it was undone by hand: no node is asked to any more."""
+    """Say that it was undone by hand; no node ends it any more."""
     from taskerman import control  # noqa: PLC0415
     from taskerman.cli import bracket_views  # noqa: PLC0415
 

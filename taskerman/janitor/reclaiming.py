@@ -16,7 +16,6 @@ from taskerman.coordination.reclaiming import Capped, NotYet, end_gone, reclaim
 from taskerman.coordination.router_moves import RouterMoves
 from taskerman.janitor.kit import Kit, Turn
 from taskerman.janitor.succession import NotReplaced, succession
-from taskerman.model.attempt import Attempt
 from taskerman.model.ids import AttemptId, NodeId, TaskId
 from taskerman.model.plan import Plan
 from taskerman.model.slot import SlotNote
@@ -114,12 +113,12 @@ class Reclaiming:
         kit = self._kit
         replaced = None
         if (found := self._replacing(proof.node)) is not None:
-            attempt, plan = found
+            attempt, plan, acts = found
             said = succession(kit, plan, proof.node)
             if isinstance(said, NotReplaced):
-                self._await(attempt, said.why)
+                self._await(attempt, plan.task.task_id, said.why)
                 return
-            replaced = (attempt.id, said.why)
+            replaced = (attempt, said.why) if acts else None
         done = reclaim(kit.tree, proof, at=turn.tree_time, an_hour=kit.upkeep.reclaims_an_hour, replaced=replaced)
         if isinstance(done, Capped):
             kit.say("reclaim_capped", "error", node=proof.node, why=proof.why, an_hour=done.an_hour)
@@ -138,19 +137,32 @@ class Reclaiming:
             attempt=done.attempt.id if done.attempt else None,
         )
 
-    def _replacing(self, node: NodeId) -> tuple[Attempt, Plan] | None:
-        """The attempt whose action it is to terminate this very machine, and its plan."""
-        (record,) = node_records(self._kit.tree, [node])
-        if record is None or record.attempt is None:
-            return None
-        plan = read_plan(self._kit.tree, record.attempt.task)
-        return (record.attempt, plan) if isinstance(plan, Plan) and plan.accepted.replaces else None
+    def _replacing(self, node: NodeId) -> tuple[AttemptId, Plan, bool] | None:
+        """The attempt whose action it is to terminate this very machine, its plan, and whether it has not ended.
 
-    def _await(self, attempt: Attempt, why: str) -> None:
+        One that has kept its slot: its machine was asked to end, and did so when nobody waited for it any more.
+        """
+        (record,) = node_records(self._kit.tree, [node])
+        if record is None:
+            return None
+        if record.attempt is not None:
+            found = {(record.attempt.id, record.attempt.task)}
+        elif record.kept:
+            notes = [held.note for held in slots(self._kit.tree) if held.slot.node == node]
+            found = {(note.attempt, note.task) for note in notes if isinstance(note, SlotNote)}
+        else:
+            return None
+        for attempt, task in sorted(found):
+            plan = read_plan(self._kit.tree, task)
+            if isinstance(plan, Plan) and plan.accepted.replaces:
+                return attempt, plan, record.attempt is not None
+        return None
+
+    def _await(self, attempt: AttemptId, task: TaskId, why: str) -> None:
         """Say what is missing, once for each reason."""
-        if self._awaited.get(attempt.id) != why:
-            self._awaited[attempt.id] = why
-            self._kit.say("successor_awaited", "warning", attempt=attempt.id, task=attempt.task, why=why)
+        if self._awaited.get(attempt) != why:
+            self._awaited[attempt] = why
+            self._kit.say("successor_awaited", "warning", attempt=attempt, task=task, why=why)
 
 
 class EndingTheGone:

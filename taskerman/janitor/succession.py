@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from taskerman.coordination import layout
 from taskerman.coordination.overview import node_records
 from taskerman.coordination.reading import get_each
-from taskerman.coordination.router_moves import RouterMoves
 from taskerman.errors import DiscoveryFailed
 from taskerman.janitor.kit import Kit
-from taskerman.model.ids import NodeId
+from taskerman.model.attempt import NodeRecord
+from taskerman.model.ids import NodeId, TaskId
 from taskerman.model.plan import Plan
 from taskerman.ports.discovery import InService
 
@@ -41,7 +41,8 @@ def succession(kit: Kit, plan: Plan, node: NodeId) -> Replaced | NotReplaced:
 
     Of the machines that run, and that their group has in service where the source knows of such groups, there must be
     as many as when the task was planned, without the nodes that other attempts of the task have down just now. And of
-    those whose agent registered since then, as many as the task has had replaced, this one included.
+    those whose agent registered since then, as many as the task has had replaced, this one included: those of its
+    nodes that ran then and are gone now, and not one that was only named and had gone before.
     Raises `DiscoveryFailed`.
     """
     task = plan.task
@@ -55,25 +56,33 @@ def succession(kit: Kit, plan: Plan, node: NodeId) -> Replaced | NotReplaced:
     planned = [each.id for each in plan.nodes]
     records = dict(zip(planned, node_records(kit.tree, planned), strict=True))
     away = {each for each, record in records.items() if each != node and each not in running and _acts(record, plan)}
-    before = plan.accepted.discovered or RouterMoves(kit.tree).size(task.cluster_name) or len(planned)
+    before = plan.accepted.machines or plan.accepted.discovered or len(planned)
     wanted = before - len(away)
     if len(serving) < wanted:
         missing = "; ".join(f"{each} {said}" for each, said in sorted(ill.items())[:3])
         return NotReplaced(f"{len(serving)} of {wanted} machines serve{f' ({missing})' if missing else ''}")
-    fresh = _registered_since(kit, serving - set(planned), int(plan.accepted.at.timestamp() * 1000))
-    replaced = 1 + sum(1 for each, record in records.items() if each != node and record is not None and record.gone)
+    fresh = _registered_since(kit, serving - set(planned), task.task_id)
+    replaced = 1 + sum(
+        1 for each in plan.nodes if each.id != node and each.source == "ec2" and _is_gone(records[each.id])
+    )
     if len(fresh) < replaced:
         return NotReplaced(f"of {replaced} new machines the agents of {len(fresh)} have registered")
     new = ", ".join(sorted(fresh)[:5])
     return Replaced(f"replaced: {len(serving)} machines of {task.cluster_name} serve; new since then: {new}")
 
 
-def _acts(record: object, plan: Plan) -> bool:
-    attempt = getattr(record, "attempt", None)
+def _acts(record: NodeRecord | None, plan: Plan) -> bool:
+    attempt = record.attempt if record is not None else None
     return attempt is not None and attempt.task == plan.task.task_id
 
 
-def _registered_since(kit: Kit, nodes: set[NodeId], at_ms: int) -> set[NodeId]:
+def _is_gone(record: NodeRecord | None) -> bool:
+    return record is not None and record.gone
+
+
+def _registered_since(kit: Kit, nodes: set[NodeId], task: TaskId) -> set[NodeId]:
+    """Those whose agents have registered since the task was planned: both by the tree's clock."""
     listed = sorted(nodes)
-    found = get_each(kit.tree, [layout.node(each) for each in listed])
+    plan, *found = get_each(kit.tree, [layout.task(task), *(layout.node(each) for each in listed)])
+    at_ms = plan.stat.created_ms if plan is not None else 0
     return {each for each, record in zip(listed, found, strict=True) if record and record.stat.created_ms >= at_ms}

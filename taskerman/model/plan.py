@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, SerializerFunctionWrapHandler, model_serializer
 
 from taskerman.errors import Bug
 from taskerman.model.base import Noun, Timestamp
@@ -61,7 +61,8 @@ class Accepted(Noun):
 
     `discovered`: how many nodes the cluster had, before any `limit`; None when the document named its nodes.
     `filled`: what the runner declares and the document does not say: groups of `taskerman_params`. `replaces`: the
-    action terminates its machine, for another one to take its place.
+    action terminates its machine, for another one to take its place. `machines`: how many ran in the cluster then, also
+    of a document that named its nodes; only where it replaces.
     """
 
     at: Timestamp
@@ -69,6 +70,14 @@ class Accepted(Noun):
     discovered: int | None = None
     filled: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
     replaces: bool = False
+    machines: int | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_used(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What stands for nothing is not written: a build that does not know a field reads each plan without it."""
+        said: dict[str, Any] = whole(self)
+        unused: dict[str, Any] = {"filled": {}, "replaces": False, "machines": None}
+        return {name: value for name, value in said.items() if name not in unused or value != unused[name]}
 
 
 def filled_in(received: Mapping[str, Any], filled: Mapping[str, Mapping[str, JsonValue]]) -> TaskDocument:

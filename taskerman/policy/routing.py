@@ -111,6 +111,7 @@ def make_plan(
             discovered=size,
             filled={name: dict(group) for name, group in filled.items()},
             replaces=replaces,
+            machines=len(known) if replaces else None,
         ),
         cap=concurrency,
         nodes=tuple(

@@ -206,6 +206,20 @@ def test_a_snapshot_that_a_dead_attempt_left_is_removed_by_the_next_and_no_other
     assert house.cluster.me.snapshots == {"before-upgrade"}
 
 
+def test_an_attempt_that_nobody_saw_die_goes_on_over_its_own_snapshot(house: House) -> None:
+    """A new agent that finds nothing but what was saved calls no abort."""
+    harness = house.task()
+    harness.kill_at = (1, "after")
+    with pytest.raises(Killed):
+        harness.execute_action()
+    harness.revive()
+    assert len(house.cluster.me.snapshots) == 1
+    assert harness.recover() is Recovered.NOT_DONE
+    harness.execute_action()
+    assert len(restored(house.pool)) == 3
+    assert house.cluster.me.snapshots == set()
+
+
 def test_a_snapshot_that_stays_is_not_called_well(house: House) -> None:
     harness = house.task()
     harness.execute_action()

@@ -323,8 +323,10 @@ class RecordedCassandra:
     def _do_cleanup(self, node: Node, words: Sequence[str]) -> None:
         self.cleaned.append(words[-1])
 
-    def _do_snapshot(self, node: Node, words: Sequence[str]) -> str:
+    def _do_snapshot(self, node: Node, words: Sequence[str]) -> str | tuple[int, str]:
         tag = words[words.index("-t") + 1]
+        if tag in node.snapshots:
+            return 2, f"error: Snapshot {tag} already exists.\n"
         node.snapshots.add(tag)
         self.on_snapshot(tag)
         said = f"Requested creating snapshot(s) for [all keyspaces] with snapshot name [{tag}]\n"

@@ -43,7 +43,9 @@ def _die_with_parent() -> None:
 
 
 class Supervisor:
-    """`spec`: node, socket, events, folder, log; argv (runs the server in the foreground), env, user (None: our own);
+    """A subclass says what is special about its kind of server.
+
+    `spec`: node, socket, events, folder, log; argv (runs the server in the foreground), env, user (None: our own);
     ready (an argv that ends with 0 when the server serves), stop_signal, stop_within_s, start_within_s."""
 
     def __init__(self, spec: dict) -> None:
@@ -81,7 +83,7 @@ class Supervisor:
                 self.server = None
                 tail = log.read_text(errors="replace").strip().splitlines()[-3:]
                 return f"failed {self.node} exited with {code}: {' / '.join(tail)}"
-            if self._ready():
+            if self.ready():
                 self._write("up", self.server.pid)
                 return f"ok up, pid {self.server.pid}"
             time.sleep(LOOK_S)
@@ -110,7 +112,7 @@ class Supervisor:
             self._write("down", self.server.pid)
             self.server = None
 
-    def _ready(self) -> bool:
+    def ready(self) -> bool:
         asked = subprocess.run(
             self.spec["ready"], stdin=subprocess.DEVNULL, capture_output=True, user=self.spec.get("user"), check=False
         )
@@ -188,11 +190,11 @@ def ask(socket_path: str, verb: str, timeout_s: float = 90.0) -> str:
         return answer.decode().strip()
 
 
-def main(argv: list[str]) -> int:
+def main(argv: list[str], kind: type[Supervisor] = Supervisor) -> int:
     match argv:
         case ["serve", spec]:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the harness's; it closes our standard input
-            Supervisor(json.loads(Path(spec).read_text(encoding="utf-8"))).serve()
+            kind(json.loads(Path(spec).read_text(encoding="utf-8"))).serve()
             return 0
         case ["ask", socket_path, verb]:
             answer = ask(socket_path, verb)

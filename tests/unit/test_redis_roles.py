@@ -36,7 +36,7 @@ HAND_OVER: dict[str, tuple[Callable[[], View], type[Check], str]] = {
     "a master outside a cluster": (lambda: View("", ALONE), Refuse, "outside a cluster"),
     "a replica outside a cluster": (lambda: View("", replace(ALONE, replica=True)), Skip, "is a replica"),
     "one that is down": (lambda: gone(view(A)), Wait, "does not answer"),
-    "one that loads": (lambda: view(A, own=server(A, loading=True)), Wait, "loading"),
+    "one that loads": (lambda: view(A, own=server(A, loading=True, lines={})), Wait, "loading"),
     "its replica is silent": (lambda: view(A, without="d"), Wait, "does not answer"),
     "its replica is behind": (lambda: view(A, d=server(D, offset=100)), Wait, "behind its master"),
     "another is silent": (lambda: view(A, without="b"), Wait, "does not answer"),
@@ -61,7 +61,7 @@ BACK_UP: dict[str, tuple[Callable[[], View], type[Check], str]] = {
     "a master whose replica is behind": (lambda: view(A, d=server(D, offset=1)), Go, ""),
     "a master without slots": (lambda: view(A, own=server(A, nodes=nodes_of(A, a=EMPTY))), Skip, "has no data"),
     "one that is down": (lambda: gone(view(D)), Wait, "does not answer"),
-    "one that loads": (lambda: view(D, own=server(D, loading=True)), Wait, "loading"),
+    "one that loads": (lambda: view(D, own=server(D, loading=True, replica=False, lines={})), Wait, "loading"),
     "a cluster that is not whole": (lambda: view(D, b=server(B, state="fail")), Wait, "cluster_state"),
     "slots that move": (
         lambda: view(D, b=server(B, nodes=nodes_of(B, b=f"myself,master - 0 0 1 connected 5461-10922 [9->-{C}]"))),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 
 import pytest
 
@@ -141,3 +142,73 @@ def test_a_source_that_cannot_be_asked_frees_nothing(house: House) -> None:
     house.janitor().turn()
     assert slots(house) == ["i-1"]
     assert len(NODES) == 6
+
+
+def test_whose_agent_is_new_is_told_by_one_clock_and_not_by_the_routers(house: House) -> None:
+    """The router's clock was ahead: the successor registered "before" the task was accepted, and counts."""
+    house.fleet.router._clock = type(house.fleet.clock)(house.fleet.clock.now() + timedelta(minutes=20))
+    house.fleet.send()
+    house.fleet.take("t-1", "i-1")
+    arrive(house, "i-7", without="i-1")
+    house.fleet.discovery.terminate("i-1")
+    house.fleet.clock.advance(130)
+    house.fleet.agent("i-7")
+    house.janitor().turn()
+    assert (slots(house), state(house)) == ([], {"i-1": Outcome.SUCCEEDED})
+
+
+def test_a_named_node_that_was_gone_before_the_task_needs_no_successor(house: House) -> None:
+    house.fleet.send("t-0", nodes=["i-6"])
+    house.fleet.agent("i-6")
+    house.fleet.discovery.terminate("i-6")
+    house.janitor("earlier").run_once()
+    assert len(house.said("node_gone")) == 1
+    house.fleet.send(nodes=["i-1", "i-6"])
+    house.fleet.take("t-1", "i-1")
+    arrive(house, "i-7", without="i-1")
+    house.fleet.discovery.terminate("i-1")
+    house.fleet.agent("i-7")
+    house.janitor().turn()
+    assert awaited(house) == []
+    assert slots(house) == []
+
+
+def test_a_slot_kept_by_a_machine_that_was_asked_to_end_waits_for_its_successor_too(house: House) -> None:
+    """It was asked, lived on for so long that its attempt ended unsafe, and then ended after all."""
+    house.fleet.send()
+    house.fleet.do("t-1", "i-1", Outcome.UNSAFE, "it may go down at any moment")
+    house.fleet.discovery.terminate("i-1")
+    janitor = house.janitor()
+    janitor.turn()
+    house.fleet.clock.advance(130)
+    janitor.turn()
+    assert (slots(house), awaited(house)) == (["i-1"], ["5 of 6 machines serve"])
+
+    arrive(house, "i-7", without="i-1")
+    house.fleet.discovery.terminate("i-1")
+    house.fleet.agent("i-7")
+    house.fleet.clock.advance(130)
+    janitor.turn()
+    assert (slots(house), state(house)) == ([], {"i-1": Outcome.UNSAFE})
+
+
+def test_a_slot_kept_by_another_action_is_freed_with_its_machine(house: House) -> None:
+    house.fleet.catalog.declared = ActionTraits()
+    house.fleet.send()
+    house.fleet.do("t-1", "i-1", Outcome.UNSAFE, "it is not well")
+    house.fleet.discovery.terminate("i-1")
+    house.janitor().turn()
+    assert slots(house) == []
+
+
+def test_a_task_that_names_its_nodes_waits_for_as_many_machines_as_when_it_was_planned(house: House) -> None:
+    """Another task was planned while a machine was away, and an old machine's agent registered for the first time."""
+    house.fleet.send("t-0")
+    house.fleet.desk.moves().cancel("t-0", "only the size was wanted")
+    house.fleet.send(nodes=["i-1", "i-2"])
+    house.fleet.take("t-1", "i-1")
+    house.fleet.discovery.terminate("i-1")
+    house.fleet.send("t-2")
+    house.fleet.agent("i-4")
+    house.janitor().turn()
+    assert (slots(house), awaited(house)) == (["i-1"], ["5 of 6 machines serve"])
