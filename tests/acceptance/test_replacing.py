@@ -50,6 +50,7 @@ def test_the_next_machine_is_touched_when_the_one_before_has_a_successor_that_se
     installation = house.installation
     group = Group(local_cloud, installation.cluster, 3)
     planned = group.machines()
+    installation.must("init")  # its queues: no router has made them yet
     installation.start_router()
     janitor = installation.start_janitor(TASKERMAN_JANITOR=HASTE)
     for machine in planned:

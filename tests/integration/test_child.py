@@ -146,7 +146,7 @@ def test_arguments_that_do_not_fit_are_named_each(begin: Starting) -> None:
     watched = begin("Typed", args={"force": "yes", "seconds": -1, "speed": 3})
     failed = watched.expect(Failed)
     assert failed.phase == "args"
-    for said in ("force: Input should be a valid boolean", "seconds: ", "speed: unknown argument", "Known arguments"):
+    for said in ("force: it should be a valid boolean", "seconds: ", "speed: unknown argument", "Known arguments"):
         assert said in failed.error
 
 

@@ -79,10 +79,11 @@ class ZookeeperStore:
         assert len(found) == 1, f"{len(found)} members lead"
         return found[0]
 
-    def kazoo(self) -> KazooClient:
-        """A connected client, closed with the store."""
+    def kazoo(self, only: Member | None = None) -> KazooClient:
+        """A connected client, closed with the store. `only`: of that member, and of no other."""
+        ports = self.ports.values() if only is None else [self.ports[only.name]]
         client = KazooClient(
-            hosts=",".join(f"127.0.0.1:{port}" for port in self.ports.values()),
+            hosts=",".join(f"127.0.0.1:{port}" for port in ports),
             timeout=8.0,
             connection_retry=KazooRetry(max_tries=-1, delay=0.02, backoff=2, max_delay=0.2),
         )
