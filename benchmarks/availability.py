@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import logging
 import sys
 import tempfile
 import time
@@ -82,6 +83,7 @@ def subjects() -> dict[str, Subject]:
 
 def main() -> int:
     """Print the table; 1 when a restart did not do what it should."""
+    logging.getLogger("kazoo").setLevel(logging.CRITICAL)  # a client that loses its server says so, line after line
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     known = subjects()
     parser.add_argument("--only", nargs="+", choices=sorted(known), default=sorted(known))
