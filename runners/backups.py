@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,7 @@ __all__ = ["Backup", "Backups", "Damaged", "Unfinished", "not_now"]
 
 MANIFEST = "manifest"
 _TIME = "%Y%m%dT%H%M%SZ"
+_OURS = re.compile(r"\d{8}T\d{6}Z-")
 _ABANDONED = timedelta(days=2)
 
 
@@ -77,7 +79,12 @@ class Unfinished:
         return stored
 
     def finish(self, **facts: JsonValue) -> Backup:
-        """Write the manifest: from now on it is a backup."""
+        """Write the manifest: from now on it is a backup. Raises `Damaged` when a part is not there any more, or is
+        shorter; `StoreUnavailable`."""
+        there = {each.key: each.size for each in self._store.list(f"{self._folder}/")} if self._parts else {}
+        for part in self._parts:
+            if there.get(f"{self._folder}/{part.key}") != part.size:
+                raise Damaged(f"{self._folder}/{part.key} is not there any more as it was written: there is no backup")
         document = {
             "v": 1,
             "at": self._at.strftime(_TIME),
@@ -148,15 +155,16 @@ class Backups:
         too_many = sound[: max(0, len(sound) - max(keep, 1))]
         gone = [each.name for each in too_many if now - each.at > keep_for]
         known = {each.name for each in whole}
-        by_folder: dict[str, list[Stored]] = {}
+        by_folder: dict[str, list[Stored]] = {}  # a part may lie in a folder of its own, below that of its backup
+        depth = self._of.count("/") + 2
         for each in listed:
-            by_folder.setdefault(each.key.rpartition("/")[0], []).append(each)
+            by_folder.setdefault("/".join(each.key.split("/")[:depth]), []).append(each)
         for folder, objects in by_folder.items():
             last = max((each.at for each in objects if each.at is not None), default=now)
-            if not any(folder == name or folder.startswith(f"{name}/") for name in known) and now - last > _ABANDONED:
+            if folder not in known and _OURS.match(folder.rpartition("/")[2]) and now - last > _ABANDONED:
                 gone.append(folder)
         for folder in gone:
-            keys = [each.key for name, objects in by_folder.items() for each in objects if _within(name, folder)]
+            keys = [each.key for each in by_folder[folder]]
             self._store.delete(sorted(keys, key=lambda key: not key.endswith(f"/{MANIFEST}")))
         self._store.abort_unfinished(_ABANDONED)
         return gone
@@ -183,7 +191,3 @@ class Backups:
 def _attempt_of(folder: str) -> str:
     """Behind the time, which has a length of its own: the ids of attempts have `-` in them, too."""
     return folder.rpartition("/")[2][len("20260131T120000Z-") :]
-
-
-def _within(folder: str, parent: str) -> bool:
-    return folder == parent or folder.startswith(f"{parent}/")

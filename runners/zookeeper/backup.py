@@ -39,6 +39,7 @@ LOOK_EVERY_S = 0.1
 CATCH_UP_S = 15.0
 """How long a member's log may be behind what it has applied: it applies what the others have written already."""
 CHOICES = 3
+ENDLESS = 1 << 63
 
 
 class NothingWhole(Exception):
@@ -67,7 +68,7 @@ class Chosen:
         return reader.last
 
 
-def choose(data: Data, upto: int) -> Chosen:
+def choose(data: Data, upto: int = ENDLESS) -> Chosen:
     """The newest snapshot that is whole, and what it needs. Raises `NothingWhole`, `OSError`."""
     broken = []
     for snapshot in reversed(data.snapshots):
@@ -166,16 +167,18 @@ class SnapshotBackup(TaskRunner):
     # --- the parts ---------------------------------------------------------------------------------------
 
     def _copy(self, store: Backups, data: Path, log: Path) -> Backup:
+        # Found whole before the member is asked: one that is finished later holds more than what is asked for.
+        done = (choose(read_data(data, log)).snapshot,)
         own = self._ensemble().look().own
         if not isinstance(own, Member):
             raise NothingWhole(f"the server does not serve any more: {own.why}")
-        chosen = choose(read_data(data, log), own.zxid)
+        chosen = choose(Data(done, read_data(data, log).logs), own.zxid)
         give_up_at = time.monotonic() + CATCH_UP_S
         while not complete(reached := chosen.reached(), chosen.snapshot.zxid, own.zxid):
             if time.monotonic() >= give_up_at:
                 raise NothingWhole(f"the logs end at {reached:#x}, and the server has applied {own.zxid:#x}")
             time.sleep(LOOK_EVERY_S)
-            chosen = choose(read_data(data, log), own.zxid)
+            chosen = choose(Data(done, read_data(data, log).logs), own.zxid)
         self.ctx.log("chose", snapshot=chosen.snapshot.path.name, logs=[each.path.name for each in chosen.logs])
         unfinished = store.begin(self.ctx.attempt_id, datetime.now(UTC))
         for name, content in chosen.pieces():

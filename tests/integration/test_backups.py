@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -191,12 +192,46 @@ def test_what_unfinished_ones_left_goes_when_it_is_old_and_not_before(backups: B
     left = backups.begin("a1", NOW - 30 * DAY)
     left.add("dump", [b"data"])
     made(backups, "a0")
+    store.put("redis.sessions/notes/of-a-person", [b"text"])
+    inside = made(Backups(store, "redis:sessions/shard"))
     today = datetime.now(UTC)
     assert backups.prune(today + DAY, keep=9, keep_for=999 * DAY) == []
     assert f"{left.name}/dump" in keys(store)
     assert backups.prune(today + 3 * DAY, keep=9, keep_for=999 * DAY) == [left.name]
     assert f"{left.name}/dump" not in keys(store)
-    assert names(backups.whole()) == ["a0"]
+    assert names(backups.whole()) == ["a0", "t.n.1"]
+    assert {f"{inside.name}/dump", "redis.sessions/notes/of-a-person"} <= keys(store), "what is no unfinished backup"
+
+
+def test_one_that_is_written_for_days_is_left_alone_while_something_new_comes_into_it(
+    backups: Backups, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its age is that of all of it: one part is of a folder of its own, and young."""
+    writing = backups.begin("a1", NOW)
+    writing.add("roles", [b"roles"])
+    writing.add("databases/a", [b"data"])
+    real, long_ago = store.list, datetime.now(UTC) - 3 * DAY
+
+    def listed(below: str = "") -> list[Stored]:
+        return [replace(each, at=long_ago) if each.key.endswith("/roles") else each for each in real(below)]
+
+    monkeypatch.setattr(store, "list", listed)
+    assert backups.prune(datetime.now(UTC), keep=1, keep_for=DAY) == []
+    assert keys(store) == {f"{writing.name}/roles", f"{writing.name}/databases/a"}
+
+
+@pytest.mark.parametrize("lost", ["dump", "wal/1"])
+def test_one_of_which_a_part_is_gone_before_its_manifest_is_none(
+    backups: Backups, store: ObjectStore, lost: str
+) -> None:
+    """Whoever removed it: a person, a rule of the bucket, another's retention."""
+    writing = backups.begin("a1", NOW)
+    writing.add("dump", [b"data"])
+    writing.add("wal/1", [b"log"])
+    store.delete([f"{writing.name}/{lost}"])
+    with pytest.raises(Damaged, match=f"{lost} is not there any more"):
+        writing.finish()
+    assert backups.whole() == []
 
 
 def test_one_with_a_missing_part_does_not_count_among_those_that_are_kept(backups: Backups, store: ObjectStore) -> None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -468,6 +469,29 @@ def test_a_backup_takes_the_newest_whole_snapshot_and_the_logs_that_reach_back_t
         each.write_bytes(b"")
     with pytest.raises(NothingWhole, match="no snapshot is whole"):
         choose(read_data(folder, folder), 44)
+
+
+def test_a_snapshot_that_was_finished_after_the_member_was_asked_is_not_taken(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was begun before, so its name does not tell, and holds some of what came after the log is cut."""
+    late = folder / "snapshot.2a"
+
+    class Fellows:
+        def look(self) -> View:
+            late.write_bytes(snapshot(42, b"a tree with 45 in it"))
+            return View(Member("follower", 44))
+
+    stored: dict[str, bytes] = {}
+    unfinished = SimpleNamespace(
+        add=lambda part, chunks: stored.update({part: b"".join(chunks)}), finish=lambda **facts: facts
+    )
+    monkeypatch.setattr(SnapshotBackup, "_ensemble", lambda _: Fellows())
+    late.write_bytes(snapshot(42)[:-1])
+    backup = RunnerHarness(SnapshotBackup, settings={"backups": "s3://b/p"}).runner()
+    facts: Any = backup._copy(SimpleNamespace(begin=lambda *_: unfinished), folder, folder)  # type: ignore[arg-type]
+    assert (facts["snapshot"], facts["upto"]) == ("0x28", "0x2c")
+    assert set(stored) == {"version-2/snapshot.28", "version-2/log.22"}
 
 
 def test_a_purge_leaves_what_the_kept_snapshots_need(folder: Path) -> None:
