@@ -58,10 +58,7 @@ class Pool:
         for path, file in files:
             digest, size = _digest(file)
             if there.get(digest) != size:
-                stored = self._store.put(f"{self._folder}/{digest}", _chunks(file))
-                if (stored.sha256, stored.size) != (digest, size):
-                    self._store.delete([f"{self._folder}/{digest}"])
-                    raise Gone(f"{file} changed while it was read")
+                self._store.put(f"{self._folder}/{digest}", _unchanged(file, digest))
                 there[digest] = size
                 uploaded += size
             kept.append(Kept(path, size, digest))
@@ -144,6 +141,16 @@ def _digest(file: Path) -> tuple[str, int]:
         digest.update(chunk)
         size += len(chunk)
     return digest.hexdigest(), size
+
+
+def _unchanged(file: Path, sha256: str) -> Iterator[bytes]:
+    """Its content; raises `Gone` after the last byte if it is not what it was: then there is no object of that name."""
+    digest = hashlib.sha256()
+    for chunk in _chunks(file):
+        digest.update(chunk)
+        yield chunk
+    if digest.hexdigest() != sha256:
+        raise Gone(f"{file} changed while it was read")
 
 
 def _chunks(file: Path) -> Iterator[bytes]:

@@ -27,7 +27,7 @@ from runners.postgres.psql import Access, Denied, QueryFailed, Unreachable, nobo
 from runners.postgres.view import Server, View, look, look_at
 from taskerman import CommandFailed, Context
 
-__all__ = ["NotReady", "Shutdown", "Switchover", "checkpoint", "read_shutdown", "wrong_folder"]
+__all__ = ["NotReady", "Shutdown", "Switchover", "TookOver", "checkpoint", "read_shutdown", "wrong_folder"]
 
 LOOK_EVERY_S = 0.05
 SETTLE_S = 22.0
@@ -36,6 +36,10 @@ _SIGNAL = "standby.signal"
 
 class NotReady(Exception):
     """It could not be done, and what was begun was taken back as far as that is safe. The text says how it stands."""
+
+
+class TookOver(NotReady):
+    """The heir was seen as the primary, and nobody of ours had asked it to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +67,13 @@ class Switchover:
         try:
             checkpoint(self.access, self.config, self.within_s)  # so that stopping is short
             self.ctx.command(self.config.stop)
-            stopped = self._stopped()
+            self._stopped()
             self.ctx.save(step="fenced")
             self.fence()
-            self._wait_in_step(heir, stopped)
+            self._wait_in_step(heir, self._stopped())  # again: somebody may have started it before it was fenced
         except Exception as error:
-            raise NotReady(f"the handover to {heir} failed: {error}; {self._back()}") from error
+            how = self._back(taken=isinstance(error, TookOver))
+            raise NotReady(f"the handover to {heir} failed: {error}; {how}") from error
         self.ctx.save(step="promoting")
         self._promote(heir, self.within_s)
         self.ctx.save(step="promoted")
@@ -86,12 +91,17 @@ class Switchover:
     def _settle(self, step: str, heir: str) -> str:
         view = self._look_until_sure()
         if view.own is not None and (view.primaries or not view.own.replica):
+            if not view.own.replica and step != "stopping":
+                self._unfence()
             return "the server runs"
         if view.own is None and not view.own_refuses:
             return f"the server neither answers nor is down: {view.why}"
         if view.primaries:
             return self._follow(view)
         if step in ("promoting", "promoted"):
+            self.fence()  # a person may have taken it away a moment ago, and be about to start the server
+            if not self._is_down():
+                raise NotReady(f"somebody starts the server now, so {heir} is not asked to be the primary")
             self._promote(heir, SETTLE_S / 2)
             self._start()
             return f"{heir} was promoted, and the server is its replica"
@@ -121,10 +131,19 @@ class Switchover:
             os.close(handle)
         _sync_folder(place)
 
+    def _unfence(self) -> None:
+        """Whoever starts it, starts a primary; so does one that is the primary already, when it is started again."""
+        place = Path(self.config.data)
+        (place / _SIGNAL).unlink(missing_ok=True)
+        _sync_folder(place)
+
+    def _is_down(self) -> bool:
+        return nobody_listens(self.config.own) and not (Path(self.config.data) / "postmaster.pid").exists()
+
     def _stopped(self) -> Shutdown:
         """Raises `NotReady` unless the server is down, and was shut down as one that had nothing left to send."""
         give_up_at = time.monotonic() + self.within_s
-        while not nobody_listens(self.config.own) or (Path(self.config.data) / "postmaster.pid").exists():
+        while not self._is_down():
             if time.monotonic() >= give_up_at:
                 raise NotReady("the stop command ended well, and the server still runs: is it the right command?")
             time.sleep(LOOK_EVERY_S)
@@ -142,7 +161,7 @@ class Switchover:
 
         def replayed(server: Server) -> bool:
             if not server.replica:
-                raise NotReady(f"{heir} became the primary without us")
+                raise TookOver(f"{heir} became the primary without us")
             return server.replayed > stopped.checkpoint
 
         self._until(heir, replayed, f"{heir} has not replayed the last checkpoint of this server", self.within_s)
@@ -165,21 +184,24 @@ class Switchover:
         self.ctx.command(self.config.start)
         self.ctx.save(step="done")
 
-    def _back(self) -> str:
+    def _back(self, *, taken: bool = False) -> str:
         """The own server becomes the primary again, because nobody was asked to be it; how it went, in words.
 
-        Unless somebody is all the same: then it follows.
+        Unless somebody is all the same: then it follows. `taken`: somebody was seen to be; if that one is silent by
+        now, the server stays down.
         """
         view = self._look_until_sure()
         if view.own is not None:
+            if not view.own.replica:
+                self._unfence()
             return "the server runs on"
         if not view.own_refuses:
             return f"the server neither answers nor is down: {view.why}"
         if view.primaries:
             return self._follow(view)
-        place = Path(self.config.data)
-        (place / _SIGNAL).unlink(missing_ok=True)
-        _sync_folder(place)
+        if taken:
+            return f"the server stays down and fenced ({_SIGNAL}): start it when the new primary answers"
+        self._unfence()
         self._start()
         return "the server was started as the primary again"
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from runners.backups import Damaged
-from runners.cassandra.pool import FILES, Pool
+from runners.cassandra.pool import FILES, Gone, Pool
 from runners.objects import ObjectStore
 from taskerman import CommandFailed, Go, Recovered, Refuse, Wait
 from tests.recorded.cassandra import ME, RecordedCassandra
@@ -255,6 +255,25 @@ def test_content_that_went_from_the_store_meanwhile_is_not_vouched_for(
     with pytest.raises(Exception, match="not in the store any more"):
         house.task(2).execute_action()
     assert len(house.pool.backups.whole()) == 1
+
+
+def test_a_file_that_changes_while_it_is_read_never_stands_under_the_checksum_of_another(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not for a moment either: whoever is killed in it would leave content that the next backup vouches for."""
+    file = house.folder / "data" / TABLE / "nb-1-big-Data.db"
+    put, seen = house.store.put, list[str]()
+
+    def putting(key: str, chunks: Any) -> Any:
+        file.write_bytes(b"two" * 1000)
+        made = put(key, chunks)
+        seen.extend(each.key for each in house.store.list())
+        return made
+
+    monkeypatch.setattr(house.store, "put", putting)
+    with pytest.raises(Gone, match="changed while it was read"):
+        house.pool.add([("0/shop/orders/nb-1-big-Data.db", file)])
+    assert (seen, house.store.list()) == ([], [])
 
 
 def test_damage_is_found_by_whoever_restores(house: House) -> None:

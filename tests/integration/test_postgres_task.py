@@ -50,6 +50,10 @@ def name_of(store: PostgresStore, member: Member) -> str:
     return f"127.0.0.1:{store.port(member)}"
 
 
+def named(store: PostgresStore, name: object) -> Member:
+    return next(member for member in store.members if name_of(store, member) == name)
+
+
 def test_a_replica_is_restarted_and_called_well_when_the_primary_sees_it_stream(store: PostgresStore) -> None:
     member = store.replicas()[0]
     harness = restart(store, member)
@@ -170,6 +174,55 @@ def test_a_heir_that_does_not_get_into_step_is_not_promoted_and_the_old_primary_
         harness.execute_action()
     store.wait_until_well()
     assert store.primary() is old
+    settled(harness)
+
+
+def test_an_old_primary_stays_fenced_when_its_heir_became_the_primary_and_fell_silent(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody promoted it between our stop and our word. Once it was seen so, silence is no proof that it is none."""
+    old = store.primary()
+    harness = restart(store, old)
+    real = Switchover._back
+
+    def promoted_by_somebody(self: Switchover, heir: str, stopped: Any) -> None:
+        store.ask(named(store, heir), "SELECT pg_promote()")
+        wait_in_step(self, heir, stopped)
+
+    def and_silent(self: Switchover, **how: Any) -> str:
+        named(store, self.ctx.saved["heir"]).must("stop")
+        return real(self, **how)
+
+    wait_in_step = Switchover._wait_in_step
+    monkeypatch.setattr(Switchover, "_wait_in_step", promoted_by_somebody)
+    monkeypatch.setattr(Switchover, "_back", and_silent)
+    with pytest.raises(NotReady, match=r"became the primary without us.*stays down and fenced"):
+        harness.execute_action()
+    assert old.pid is None
+    assert (old.folder / "data" / "standby.signal").exists()
+    named(store, harness.saved["heir"]).must("start")
+    harness.abort()
+    store.wait_until_well()
+    assert store.primary() is not old
+
+
+def test_an_old_primary_that_somebody_starts_before_it_is_fenced_hands_nothing_over(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes writes, and a promoted heir would be a second primary. Nor is it left to become a replica later."""
+    old = store.primary()
+    harness = restart(store, old, handover_timeout_s=2.0)
+    real = Switchover.fence
+
+    def started_by_somebody(self: Switchover) -> None:
+        old.must("start")
+        real(self)
+
+    monkeypatch.setattr(Switchover, "fence", started_by_somebody)
+    with pytest.raises(NotReady, match=r"still runs.*the server runs on"):
+        harness.execute_action()
+    assert store.primary() is old, "and nobody else"
+    assert not (old.folder / "data" / "standby.signal").exists()
     settled(harness)
 
 
