@@ -141,10 +141,13 @@ class Backups:
         if (size, digest.hexdigest()) != (wanted.size, wanted.sha256):
             raise Damaged(f"{backup.name}/{part} is not what was written: {size:,} bytes of {wanted.size:,}")
 
-    def prune(self, now: datetime, *, keep: int, keep_for: timedelta) -> list[str]:
+    def prune(
+        self, now: datetime, *, keep: int, keep_for: timedelta, alike: Mapping[str, JsonValue] | None = None
+    ) -> list[str]:
         """Remove whole backups that are older than `keep_for`, always leaving the newest `keep` (at least one), and
         what unfinished ones left days ago. The names of what was removed. A manifest goes first, its parts after it.
 
+        `alike`: facts that a backup must have to be counted and removed: one of less never pushes out one of more.
         One whose parts are not all there is left to a person, and is none of those that are kept. Raises
         `StoreUnavailable`; `Damaged` for a manifest that cannot be read, and then nothing was removed.
         """
@@ -152,6 +155,7 @@ class Backups:
         listed = self._store.list(f"{self._of}/")
         sizes = {each.key: each.size for each in listed}
         sound = [one for one in whole if all(sizes.get(f"{one.name}/{part.key}") == part.size for part in one.parts)]
+        sound = [one for one in sound if all(one.facts.get(name) == value for name, value in (alike or {}).items())]
         too_many = sound[: max(0, len(sound) - max(keep, 1))]
         gone = [each.name for each in too_many if now - each.at > keep_for]
         known = {each.name for each in whole}

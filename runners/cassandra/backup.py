@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from runners.backups import Damaged, not_now
 from runners.cassandra import rules
@@ -38,7 +38,12 @@ class Backup(Operation):
         model_config = ConfigDict(extra="forbid", frozen=True)
 
         keyspaces: tuple[str, ...] = Field(default=(), description="which; none named: all, Cassandra's own too")
-        keep: int = Field(default=7, ge=1, le=10_000, description="how many backups of this node are kept at least")
+        keep: int = Field(
+            default=7,
+            ge=1,
+            le=10_000,
+            description="how many backups of this node and these keyspaces are kept at least",
+        )
         keep_days: float = Field(default=30.0, ge=0, description="backups younger than this are kept too, days")
         min_free_percent: float = Field(
             default=10.0,
@@ -89,6 +94,7 @@ class Backup(Operation):
                 files=len(kept),
                 bytes=sum(one.size for one in kept),
                 uploaded_bytes=uploaded,
+                keyspaces=self._keyspaces,
             )
             self.ctx.log("backup is whole", name=whole.name, files=len(kept), uploaded_bytes=uploaded)
         finally:
@@ -117,6 +123,11 @@ class Backup(Operation):
     @property
     def _tag(self) -> str:
         return OURS + re.sub(r"[^A-Za-z0-9_-]", "-", self.ctx.attempt_id)
+
+    @property
+    def _keyspaces(self) -> list[JsonValue]:
+        """As named; [] = all. Backups of others are counted apart."""
+        return [*sorted(self.args.keyspaces)]
 
     def _store(self) -> ObjectStore:
         if not self.config.backup_to:
@@ -166,7 +177,10 @@ class Backup(Operation):
         """A backup that is whole stays a success when old ones cannot be removed."""
         try:
             gone, contents = pool.prune(
-                datetime.now(UTC), keep=self.args.keep, keep_for=timedelta(days=self.args.keep_days)
+                datetime.now(UTC),
+                keep=self.args.keep,
+                keep_for=timedelta(days=self.args.keep_days),
+                alike={"keyspaces": self._keyspaces},
             )
             self.ctx.log("removed old backups", backups=gone, contents=contents)
         except (StoreUnavailable, Damaged) as error:

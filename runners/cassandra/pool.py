@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from pydantic import JsonValue
+
 from runners.backups import Backup, Backups, Damaged
 from runners.objects import ObjectStore
 
@@ -87,13 +89,15 @@ class Pool:
         if (size, digest.hexdigest()) != (one.size, one.sha256):
             raise Damaged(f"{one.path} is not what was kept: {size:,} bytes of {one.size:,}")
 
-    def prune(self, now: datetime, *, keep: int, keep_for: timedelta) -> tuple[list[str], int]:
+    def prune(
+        self, now: datetime, *, keep: int, keep_for: timedelta, alike: Mapping[str, JsonValue] | None = None
+    ) -> tuple[list[str], int]:
         """Remove backups as `Backups.prune` does, then old content that none of those that are left names: the names of
         the backups, and how many contents.
 
         Raises `Damaged` when what one of them names cannot be read: then no content is removed.
         """
-        gone = self.backups.prune(now, keep=keep, keep_for=keep_for)
+        gone = self.backups.prune(now, keep=keep, keep_for=keep_for, alike=alike)
         named = {one.sha256 for backup in self.backups.whole() for one in self.files(backup)}
         old = [
             each.key

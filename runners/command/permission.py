@@ -36,7 +36,10 @@ _BEGINNINGS = (
     "MALLOC_", "MYSQL_", "NODE_", "NPM_", "PERL", "PG", "PIP_", "PYTHON", "RES_", "RSYNC_", "RUBY", "SSL_", "SYSTEMD_",
     "XDG_", "ZDOTDIR",
 )  # fmt: skip
-_ENDS = ("PATH", "OPTS", "OPTIONS", "FLAGS", "_HOME", "_RSH", "EDITOR", "PAGER", "_PRELOAD", "RC")
+_ENDS = (
+    "PATH", "OPTS", "OPTIONS", "FLAGS", "_HOME", "_RSH", "EDITOR", "PAGER", "_PRELOAD", "RC", "RCFILE", "_INCLUDE",
+    "_CONF", "_CONFIG", "_INI_SCAN_DIR", "_MODULES", "_ENGINES", "_PROFILE", "_PROXY",
+)  # fmt: skip
 _NEVER = ("LD_", "TASKERMAN_")
 
 

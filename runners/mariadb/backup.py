@@ -44,7 +44,7 @@ class Backup(TaskRunner):
         each_node: bool = Field(
             default=False, description="every node of the task makes one; else one node does, and the others skip"
         )
-        keep: int = Field(default=7, ge=1, description="so many of the newest backups are always kept")
+        keep: int = Field(default=7, ge=1, description="so many of the newest backups by this method are always kept")
         keep_days: float = Field(default=14.0, ge=0, description="older ones beyond these are removed afterwards")
         max_queue: int = Field(
             default=100, ge=0, description="how many write-sets a member may have to apply and count as in step"
@@ -101,7 +101,12 @@ class Backup(TaskRunner):
         self.ctx.save(backup=whole.name)
         self.ctx.log("made", backup=whole.name, bytes=whole.size, **facts)
         try:
-            gone = backups.prune(datetime.now(UTC), keep=self.args.keep, keep_for=timedelta(days=self.args.keep_days))
+            gone = backups.prune(
+                datetime.now(UTC),
+                keep=self.args.keep,
+                keep_for=timedelta(days=self.args.keep_days),
+                alike={"method": self.args.method},
+            )
         except (StoreUnavailable, Damaged) as error:
             self.ctx.log("old backups could not be removed; the next backup tries again", why=str(error))
         else:

@@ -38,7 +38,9 @@ class BackupArgs(BaseModel):
     max_lag_bytes: int = Field(
         default=256 * 1024 * 1024, ge=0, description="how far a replica may be behind the primary and be backed up"
     )
-    keep: int = Field(default=7, ge=1, le=1000, description="the newest backups that are kept, however old")
+    keep: int = Field(
+        default=7, ge=1, le=1000, description="the newest backups of the same extent that are kept, however old"
+    )
     keep_for_days: int = Field(default=30, ge=0, le=3650, description="for how long all are kept")
 
 
@@ -109,6 +111,10 @@ class BackupRunner(TaskRunner):
     def size_of(self, own: Server) -> int:
         """How many bytes the largest part may have."""
 
+    def extent(self) -> dict[str, JsonValue]:
+        """What the backup is of, for the manifest: those of another extent are counted apart by retention."""
+        return {}
+
     # --- the hooks ---------------------------------------------------------------------------------------
 
     def pre_check(self) -> Check:  # noqa: PLR0911  (a branch for each answer)
@@ -150,12 +156,16 @@ class BackupRunner(TaskRunner):
             system=own.system,
             version=own.version,
             role="replica" if own.replica else "primary",
+            **self.extent(),
             **facts,
         )
         self.ctx.log("backed up", backup=backup.name, bytes=backup.size, parts=len(backup.parts))
         try:
             gone = backups.prune(
-                datetime.now(UTC), keep=self.args.keep, keep_for=timedelta(days=self.args.keep_for_days)
+                datetime.now(UTC),
+                keep=self.args.keep,
+                keep_for=timedelta(days=self.args.keep_for_days),
+                alike=self.extent(),
             )
         except (StoreUnavailable, Damaged) as error:
             self.ctx.log("old backups could not be removed; the next backup tries again", why=str(error))

@@ -63,6 +63,10 @@ class BackupLogical(BackupRunner):
         self.access().programs.path("pg_dumpall")
         return None
 
+    def extent(self) -> dict[str, JsonValue]:
+        """The databases that were named; [] = all."""
+        return {"only": [*sorted(self.args.databases)]}
+
     def size_of(self, own: Server) -> int:
         """A dump is hardly ever larger than its database."""
         return max(self._wanted(own).values(), default=0)

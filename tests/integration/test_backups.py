@@ -168,6 +168,17 @@ def test_old_ones_go_and_the_newest_stay_however_old_they_are(backups: Backups, 
     assert all("-a0/" in key for key in keys(store)), "with all of its parts, and nothing of the others"
 
 
+def test_one_of_less_never_pushes_out_one_of_more(backups: Backups) -> None:
+    """Say, a dump of one database each day and of all once a month: they are counted apart."""
+    for day in range(3):
+        for only in ((), ("shop",)):
+            backups.begin(f"a{day}{''.join(only)}", NOW - day * DAY).finish(only=list(only))
+    gone = backups.prune(NOW, keep=1, keep_for=timedelta(), alike={"only": ["shop"]})
+    assert sorted(name.rpartition("-")[2] for name in gone) == ["a1shop", "a2shop"]
+    gone = backups.prune(NOW, keep=2, keep_for=timedelta(), alike={"only": []})
+    assert [name.rpartition("-")[2] for name in gone] == ["a2"]
+
+
 def test_a_manifest_goes_before_its_parts(
     backups: Backups, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
