@@ -13,6 +13,7 @@ from taskerman.errors import (
     ClusterForeign,
     ClusterMissing,
     LimitsNotKept,
+    RefusedByState,
 )
 from taskerman.model.plan import Plan
 from taskerman.model.task import TaskDocument
@@ -72,7 +73,7 @@ class Screen:
             held.unknown_why = f"{error} It looks again, in case this node is upgraded."
             return Defer(held.unknown_why, held.unknown_until)
         held.unknown_since = None
-        return None
+        return self._unwatched(plan)
 
     def _foreign(self, plan: Plan) -> Reject | None:
         """A slot is taken in each cluster of the node: no more is done for a plan that knows fewer than for a foreign
@@ -90,6 +91,25 @@ class Screen:
             "the task was planned. Submit the task again.",
             ClusterMissing.code,
         )
+
+    def _unwatched(self, plan: Plan) -> Reject | None:
+        """A machine is replaced only under a janitor that holds its slot until another one serves."""
+        task, planned = plan.task, plan.node(self._profile.node)
+        if not self._catalog.traits(task.action).replaces:
+            return None
+        if not plan.accepted.replaces:
+            return Reject(
+                f"{task.action} has its machine replaced, and the router that planned {task.task_id} did not know it, "
+                "so nobody would wait for the successor. Upgrade the routers, and submit the task again.",
+                RefusedByState.code,
+            )
+        if planned is not None and len(planned.clusters) > 1:
+            return Reject(
+                f"{planned.id} is of {', '.join(planned.clusters)}: whether a successor serves is known of one cluster "
+                "only. Replace it by hand.",
+                RefusedByState.code,
+            )
+        return None
 
     def _never(self, task: TaskDocument) -> Reject | None:
         """What no upgrade of this node changes."""

@@ -8,7 +8,7 @@ be judged now is given back to the queue. It never drops anything and never stop
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -30,6 +30,7 @@ from taskerman.errors import (
     TransientError,
 )
 from taskerman.model.base import content_hash
+from taskerman.model.cluster import Node
 from taskerman.model.event import Event, Listener
 from taskerman.model.ids import QueueNames
 from taskerman.model.plan import Plan, Tombstone, filled_in
@@ -239,27 +240,7 @@ class Router:
         if (own := traits.own_scope(document)) is not None:
             self._moves.declare_own_scope(own)
         self._moves.check_scope(document)
-        discovery = self._discoveries.get(document.discovery)
-        if discovery is None:
-            raise DocumentFieldInvalid(
-                f"discovery: {document.discovery!r} is not known to this router.",
-                next_step=f"Known: {', '.join(sorted(self._discoveries))}.",
-            )
-        asked = self._clock.monotonic()
-        discovered = discovery.nodes(document.cluster_name)
-        self._pulse.beat()
-        self._emit(
-            Event(
-                "cluster_discovered",
-                {
-                    "task": document.task_id,
-                    "cluster": document.cluster_name,
-                    "discovery": document.discovery,
-                    "nodes": len(discovered),
-                    "s": round(self._clock.monotonic() - asked, 6),
-                },
-            )
-        )
+        discovery, discovered = self._discover(document)
         strangers = set(document.nodes) - {node.id for node in discovered}
         plan = make_plan(
             document,
@@ -290,6 +271,27 @@ class Router:
         there = self._moves.plan(document.task_id)  # another router was first: its plan is the one
         assert there is not None
         return there
+
+    def _discover(self, document: TaskDocument) -> tuple[Discovery, Sequence[Node]]:
+        """Who was asked, and the running nodes of the document's cluster."""
+        discovery = self._discoveries.get(document.discovery)
+        if discovery is None:
+            raise DocumentFieldInvalid(
+                f"discovery: {document.discovery!r} is not known to this router.",
+                next_step=f"Known: {', '.join(sorted(self._discoveries))}.",
+            )
+        asked = self._clock.monotonic()
+        discovered = discovery.nodes(document.cluster_name)
+        self._pulse.beat()
+        fields = {
+            "task": document.task_id,
+            "cluster": document.cluster_name,
+            "discovery": document.discovery,
+            "nodes": len(discovered),
+            "s": round(self._clock.monotonic() - asked, 6),
+        }
+        self._emit(Event("cluster_discovered", fields))
+        return discovery, discovered
 
     def _not_now(self, delivery: Delivery, error: TaskermanError) -> None:
         tries = max(min(delivery.receive_count, 6), 1)

@@ -38,28 +38,10 @@ def stream(
     Whatever interrupts it (a timeout, an exception raised by a signal) ends the command's process group first.
     `user`: as whom, in an environment made anew. `pass_fds`: descriptors that it has, too.
     """
-    try:
-        who = None if user is None else identity_of(user)
-    except NoSuchUser as error:
-        return None, b"", f"cannot be started: {error}"
     give_up_at = None if timeout is None else time.monotonic() + timeout.total_seconds()
-    try:
-        process = subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=_environment(who, env),
-            cwd=cwd,
-            process_group=0,
-            bufsize=0,
-            pass_fds=pass_fds,
-            **_becoming(who),
-        )
-    except OSError as error:
-        return None, b"", f"cannot be started{_as_whom(who)}: {error.strerror}: {error.filename or argv[0]}"
-    except ValueError as error:  # what no argument list can hold, such as a NUL
-        return None, b"", f"cannot be started: {error}"
+    process = _started(argv, env, cwd, user, pass_fds)
+    if isinstance(process, str):
+        return None, b"", f"cannot be started{process}"
     assert process.stdout is not None
     tail = b""
     with process.stdout as output:
@@ -92,6 +74,37 @@ def stream(
             raise
         finally:
             os.close(handle)
+
+
+def _started(
+    argv: Sequence[str],
+    env: Mapping[str, str] | None,
+    cwd: str | os.PathLike[str] | None,
+    user: str | None,
+    pass_fds: Sequence[int],
+) -> subprocess.Popen[bytes] | str:
+    """The new process; or why there is none."""
+    try:
+        who = None if user is None else identity_of(user)
+    except NoSuchUser as error:
+        return f": {error}"
+    try:
+        return subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=_environment(who, env),
+            cwd=cwd,
+            process_group=0,
+            bufsize=0,
+            pass_fds=pass_fds,
+            **_becoming(who),
+        )
+    except OSError as error:
+        return f"{_as_whom(who)}: {error.strerror}: {error.filename or argv[0]}"
+    except ValueError as error:  # what no argument list can hold, such as a NUL
+        return f": {error}"
 
 
 def _environment(who: Identity | None, env: Mapping[str, str] | None) -> Mapping[str, str] | None:

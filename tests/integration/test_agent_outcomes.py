@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from taskerman.errors import ActionArgsInvalid
+from taskerman.model.task import ActionTraits
 from taskerman.ports.tree import Create, Set
 from taskerman.ringing import ring
 from tests.support.agents import fleet, letters, outcome, quick
@@ -127,6 +128,13 @@ class Picky(OneAction):
         raise ActionArgsInvalid(f"{action}: force: unknown argument")
 
 
+def replacing() -> OneAction:
+    """As a build knows it whose runner has its machine replaced; the router here does not know that."""
+    made = OneAction()
+    made.traits_of = ActionTraits(replaces=True)
+    return made
+
+
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
@@ -134,12 +142,14 @@ class Picky(OneAction):
         ({"actions": ("redis_task:*",)}, "E-ACTION-FORBIDDEN"),
         ({"catalog": OneAction("other:action")}, "E-ACTION-UNKNOWN"),
         ({"catalog": Picky()}, "E-ACTION-ARGS"),
+        ({"catalog": replacing()}, "E-STATE"),
     ],
 )
 def test_what_is_not_this_nodes_to_do_is_rejected_and_never_begun(
     fleet: Installation, changes: dict[str, Any], code: str
 ) -> None:
-    """Another cluster's, not allowed here, or unknown to six looks: a dead letter, no slot, no child."""
+    """Another cluster's, not allowed here, unknown to six looks, or one that nobody would watch over: a dead letter, no
+    slot, no child."""
     fleet.start_agent("i-0", unknown_action=timedelta(milliseconds=30), **changes)
     task = fleet.submit(params=quick())
     assert outcome(fleet, task) == "rejected"
