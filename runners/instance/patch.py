@@ -45,7 +45,8 @@ class Patch(Rebooting):
     def pre_check(self) -> Check:
         """Go when nobody else installs anything, there is room, and the node works."""
         self.note_boot()
-        self.ctx.save(stage="")
+        # Before it is so: any reboot from here on is taken for the action's own, unless this says otherwise.
+        self.ctx.save(stage="upgrading")
         if (program := shutil.which(self.config.upgrade[0])) is None:
             return Refuse(f"{self.config.upgrade[0]} is not on this machine; set `upgrade` in its configuration")
         self.ctx.log("upgrades with", program=program)
@@ -60,7 +61,6 @@ class Patch(Rebooting):
     def execute_action(self) -> None:
         """Finish what was broken off, upgrade, and ask for the reboot if it is required."""
         self.ctx.log("patches the machine", reason=self.args.reason)
-        self.ctx.save(stage="upgrading")
         for words in (self.config.finish, self.config.refresh, self.config.upgrade):
             if words:
                 self.ctx.command(words, env=_ENV)

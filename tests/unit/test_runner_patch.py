@@ -13,7 +13,7 @@ import pytest
 from runners.instance.patch import Patch
 from taskerman import CommandFailed, Go, Recovered, Refuse, Wait
 from taskerman.runner import ActionInterrupted
-from taskerman.testing.harness import RunnerHarness
+from taskerman.testing import RunnerHarness, deaths
 
 UPGRADE = ("sh", "upgrade")
 
@@ -101,6 +101,18 @@ def test_a_reboot_in_the_middle_of_an_upgrade_is_no_end_of_it(tmp_path: Path) ->
     answer = run.post_check()
     assert isinstance(answer, Refuse)
     assert "in the middle of the upgrade" in answer.reason
+
+
+def test_whatever_kills_it_only_what_was_seen_to_end_is_called_done(tmp_path: Path) -> None:
+    """A reboot that nobody asked for is no end of an upgrade; one after its end is."""
+    (tmp_path / "required").touch()
+    for death in deaths(lambda: harness(tmp_path)):
+        saved = death.harness.saved
+        played = death.resume()
+        told = (played.outcome, played.recovered)
+        assert told == (("unsafe", "unknown") if saved["asked"] else ("failed", "not_done")), death
+        upgraded = saved["stage"] == "upgraded"
+        assert death.resume(rebooted=True).outcome == ("succeeded" if upgraded else "unsafe"), death
 
 
 def test_while_somebody_else_installs_it_waits(tmp_path: Path) -> None:
