@@ -55,7 +55,11 @@ class Replace(TaskRunner):
         self.ctx.log("replaces the machine", reason=self.args.reason)
         if self.config.drain:
             self.ctx.save(drained=True)  # before it is: half drained is to be taken back as well
-            self.ctx.command(self.config.drain, timeout=timedelta(seconds=self.args.drain_timeout_s))
+            try:
+                self.ctx.command(self.config.drain, timeout=timedelta(seconds=self.args.drain_timeout_s))
+            except CommandFailed:
+                self.abort()
+                raise
         self.ctx.save(asked=True)  # before it is: who cannot say whether it was asked must take it that it was
         try:
             Groups().terminate(self.ctx.node_id)
