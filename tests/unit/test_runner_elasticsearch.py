@@ -12,7 +12,7 @@ from runners.elasticsearch.rollover import Rollover
 from taskerman import CommandFailed, Go, Recovered, Refuse, TaskRunner, Wait
 from taskerman.errors import ActionArgsInvalid
 from taskerman.runner import ActionInterrupted, CommandResult
-from taskerman.testing.harness import RunnerHarness
+from taskerman.testing import RunnerHarness, deaths
 from tests.recorded.elasticsearch import ENABLE, RecordedElasticsearch
 from tests.recorded.elasticsearch_states import LINES, Cluster, decide, harness
 from tests.recorded.table import Line
@@ -218,6 +218,34 @@ def test_a_server_that_is_down_is_started_and_nothing_is_turned_off(cluster: Rec
     assert seen == ["all"]
 
 
+@pytest.mark.parametrize("operation", ["restart", pytest.param("upgrade", marks=pytest.mark.slow)])
+def test_killed_at_any_point_it_leaves_the_allocation_on_and_tells_the_truth_about_the_start(operation: str) -> None:
+    clusters: list[RecordedElasticsearch] = []
+
+    def fresh() -> RunnerHarness[TaskRunner]:
+        clusters.append(RecordedElasticsearch().up())
+        run = harness(clusters[-1], operation)
+        bouncing(clusters[-1], run, [])
+        return run
+
+    try:
+        for death in deaths(fresh):
+            cluster, saved = clusters[-1], death.harness.saved
+            before = saved.get("started_ms", cluster.nodes[0].started_ms)
+            played = death.resume()
+            done = cluster.nodes[0].started_ms != before
+            assert cluster.allocation == "all", death
+            if done:
+                assert (played.outcome, played.recovered) == ("succeeded", "done"), (death, played)
+            elif saved.get("asked"):
+                assert (played.outcome, played.recovered) == ("unsafe", "unknown"), (death, played)
+            else:
+                assert (played.outcome, played.recovered) == ("failed", "not_done"), (death, played)
+    finally:
+        for cluster in clusters:
+            cluster.down()
+
+
 # --- an upgrade --------------------------------------------------------------------------------------------
 
 
@@ -311,3 +339,26 @@ def test_a_rollover_without_a_condition_is_refused() -> None:
 
     with pytest.raises(ActionArgsInvalid, match="at least one condition"):
         RunnerHarness(Rollover, args={"alias": "logs"}).pre_check()
+
+
+@pytest.mark.parametrize("operation", ["snapshot", "rollover"])
+def test_killed_at_any_point_what_the_cluster_has_is_what_is_told(operation: str) -> None:
+    clusters: list[RecordedElasticsearch] = []
+
+    def fresh() -> RunnerHarness[TaskRunner]:
+        clusters.append(RecordedElasticsearch().up())
+        return harness(clusters[-1], operation)
+
+    try:
+        told = set()
+        for death in deaths(fresh):
+            cluster = clusters[-1]
+            done = "taskerman-t-harness" in cluster.snapshots or cluster.write_index != "logs-000001"
+            played = death.resume()
+            wanted = ("succeeded", "done") if done else ("failed", "not_done")
+            assert (played.outcome, played.recovered) == wanted, (death, played)
+            told.add(wanted)
+        assert len(told) == 2, "it was killed before as well as after"
+    finally:
+        for cluster in clusters:
+            cluster.down()
