@@ -14,11 +14,12 @@ from taskerman.control.comparing import compare
 from taskerman.control.dead_letters import discard, list_letters, redrive, show_letter
 from taskerman.control.declaring import add_schedule, declared_definition, edit_schedule, remove_schedule
 from taskerman.control.desk import Desk, check_why
-from taskerman.control.doctor import examine, initialise
+from taskerman.control.doctor import examine
 from taskerman.control.explaining import explain
 from taskerman.control.following import follow, follow_cancel
 from taskerman.control.grouping import check_order, list_groups, set_group
 from taskerman.control.history import outcome_named, past_audit, past_letters, past_tasks, point_in_time
+from taskerman.control.initialising import initialise
 from taskerman.control.past_commands import past_commands
 from taskerman.control.places import list_slots, release, slots_of
 from taskerman.control.planning import check_wanted, foresee, time_to_come, wanted

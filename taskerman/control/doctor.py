@@ -1,4 +1,4 @@
-"""DOCTOR and INIT: is everything there and reachable, and making what every installation has.
+"""DOCTOR: is everything there and reachable.
 
 Each thing is looked at by itself: what one of them cannot say is a finding, and never keeps the others from being
 looked at. It changes nothing but one record in ZooKeeper, which it deletes at once, to compare the clocks and to know
@@ -19,7 +19,7 @@ from taskerman.control.desk import Desk
 from taskerman.control.rights import rights_here
 from taskerman.control.stores import history_here, keys_here
 from taskerman.control.subject import Subject
-from taskerman.control.values import BracketShown, Examination, Finding, Initialised
+from taskerman.control.values import BracketShown, Examination, Finding
 from taskerman.control.wire import aws_wire
 from taskerman.coordination import layout
 from taskerman.coordination import overview as reading
@@ -27,37 +27,9 @@ from taskerman.coordination.belonging import strangers
 from taskerman.errors import NotFound, NotPermitted, RefusedByState, TaskermanError
 from taskerman.ports.tree import Committed, Create, Delete, Exists, Stat
 
-__all__ = ["examine", "initialise"]
+__all__ = ["examine"]
 
 _SKEW = timedelta(seconds=30)
-
-
-def initialise(
-    desk: Desk, why: str = "a new installation", *, accept: bool = False, of: str | None = None
-) -> Initialised:
-    """Make the installation's records and queues where they are absent. Idempotent.
-
-    A new installation begins with a hold on everything, so that nothing runs before a person has looked. `accept`:
-    let the nodes of another installation go on in this one, after ZooKeeper was emptied or restored; `of`: which one,
-    when no node has reported it. Raises `RefusedByState` when there is nothing to accept.
-    """
-    moves = desk.founding_moves()
-    control = moves.install(why)
-    accepted: tuple[str, ...] = ()
-    if accept:
-        control, accepted = moves.accept_installation(why, of)
-    secured = desk.secure() if desk.secure is not None else None
-    queues = (desk.names.dead_letter, desk.names.tasks)
-    for queue in queues:
-        desk.queues.ensure(queue, tags={"taskerman:prefix": desk.names.prefix})
-    return Initialised(
-        installation=control.installation,
-        holds=control.holds,
-        queues=queues,
-        accepted=accepted,
-        strangers=tuple(strangers(desk.opened())),
-        secured=secured,
-    )
 
 
 def examine(desk: Desk, subject: Subject) -> Examination:
