@@ -130,15 +130,6 @@ def snapshot_files(folders: Iterable[str], tag: str) -> Iterator[tuple[str, Path
                     yield f"{number}/{table.parent.name}/{table.name}/{name}", file
 
 
-def by_table(kept: Iterable[Kept]) -> Mapping[str, int]:
-    """How many files each table has, for a person."""
-    counts: dict[str, int] = {}
-    for one in kept:
-        table = "/".join(one.path.split("/")[1:3])
-        counts[table] = counts.get(table, 0) + 1
-    return counts
-
-
 def _digest(file: Path) -> tuple[str, int]:
     digest, size = hashlib.sha256(), 0
     for chunk in _chunks(file):

@@ -41,7 +41,6 @@ __all__ = [
     "check_layout",
     "clock_off",
     "cluster",
-    "cluster_paths",
     "command",
     "command_waits",
     "control",
@@ -266,11 +265,6 @@ def stranger(name: NodeId) -> str:
 def strangers(record: Record | None) -> Strangers:
     """The record above those reports; a tree without it has none."""
     return decode(Strangers, record, STRANGERS) if record is not None and record.data else Strangers()
-
-
-def cluster_paths(name: ClusterName) -> tuple[str, ...]:
-    """Parents that must be there before anything of the cluster is written."""
-    return (CLUSTERS, SCOPES, NODES, TASKS, REFUSED, AUDIT, BRACKETS, cluster(name), open_tasks(name), scope(name))
 
 
 def decode(kind: type[N], record: Record, path: str) -> N:

@@ -17,7 +17,6 @@ class MemoryDiscovery:
         """`clusters`: the running nodes by cluster name (`kind:name`)."""
         self._clusters = {name: tuple(nodes) for name, nodes in (clusters or {}).items()}
         self._failure: str | None = None
-        self._blind = False
         self._ended: dict[str, Fate] = {}
         self._ill: dict[str, str] = {}
         self.questions = 0
@@ -47,10 +46,6 @@ class MemoryDiscovery:
         """The node runs, and its group says that it does not serve; an empty `why`: it serves again."""
         self._ill[node] = why
 
-    def go_blind(self) -> None:
-        """The source answers, and has lost sight of every node, until `recover`."""
-        self._blind = True
-
     def fail(self, why: str = "the source does not answer") -> None:
         """Every question from now on raises `DiscoveryFailed`, until `recover`."""
         self._failure = why
@@ -58,7 +53,6 @@ class MemoryDiscovery:
     def recover(self) -> None:
         """Answer again."""
         self._failure = None
-        self._blind = False
 
     def nodes(self, cluster: str) -> Sequence[Node]:
         """See `Discovery.nodes`."""
@@ -84,9 +78,7 @@ class MemoryDiscovery:
         self._ask(f"what became of {len(nodes)} nodes by")
         running = self._running([*nodes, *control])
         found = {node: Fate.THERE if node in running else self._ended.get(node, Fate.ABSENT) for node in nodes}
-        if self._blind:
-            found = dict.fromkeys(found, Fate.ABSENT)
-        sees = not self._blind and any(node in running for node in control)
+        sees = any(node in running for node in control)
         return {node: fate for node, fate in found.items() if fate is not Fate.ABSENT or sees}
 
     def in_service(self, nodes: Collection[str]) -> Mapping[str, str]:

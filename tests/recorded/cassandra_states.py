@@ -404,10 +404,6 @@ def _about_the_others() -> list[Line[RecordedCassandra]]:
     def small(cluster: RecordedCassandra) -> None:
         cluster.me.load = "1.02 GiB"
 
-    def bystander(cluster: RecordedCassandra) -> None:
-        cluster.keyspaces["shop"] = "NetworkTopologyStrategy {dc1=3}"
-        cluster.says[(ME, "describering")] = lambda text: text.replace(f"endpoints:[{ME}, ", "endpoints:[10.0.0.4, ")
-
     check = "rebuild_check"
     to = {"backup_to": "s3://b/p"}
     return [
