@@ -8,6 +8,7 @@ The server program is found, not shipped: Debian's `zookeeper` package, or a cla
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -26,6 +27,8 @@ __all__ = ["ZookeeperEnsemble", "ZookeeperServer", "find_classpath", "mode_of"]
 _JAR_FOLDERS = (Path("/usr/share/java"), Path("/usr/share/zookeeper"))
 _READY_S = 30.0
 _POLL_S = 0.02
+_NOT_OUTGOING = (10_000, 32_768)
+"""Linux draws the ports of outgoing connections from 32768 on, other systems from 49152 on."""
 
 
 def find_classpath() -> str | None:
@@ -266,10 +269,13 @@ class ZookeeperEnsemble:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on now; somebody may a moment later."""
-    with socket.socket() as wire:
-        wire.bind(("127.0.0.1", 0))
-        return int(wire.getsockname()[1])
+    """A port of 127.0.0.1 that nobody listens on now; somebody may a moment later. It is none that the system gives to
+    outgoing connections, which are too many to be lucky with."""
+    for port in random.sample(range(*_NOT_OUTGOING), 1000):
+        with socket.socket() as wire, suppress(OSError):
+            wire.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError("no port of 127.0.0.1 is free")
 
 
 def _dies_with_parent() -> list[str]:

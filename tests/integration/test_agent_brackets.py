@@ -316,7 +316,7 @@ def test_a_task_that_cannot_go_on_leaves_it_and_takes_it_up_again(house: House) 
 def test_what_stands_in_it_is_not_put_away(house: House) -> None:
     """Its plan and its nodes are needed to end it."""
     for node in ("i-0", "i-1", "i-2"):
-        house.fleet.behave(node, cluster_end=["raise", "until"])
+        house.fleet.behave(node, cluster_end=["raise", "raise", "until"])  # also where one is rung twice
     start(house)
     task = house.fleet.submit(params=quick())
     house.start_janitor(ended_kept_s=0)

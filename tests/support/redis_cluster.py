@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import random
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support import services
+from tests.support.ports import free_ports
 from tests.support.redis_node import SUPERVISOR, RedisNode
 
 __all__ = ["RedisCluster", "RedisNode", "Shape", "forming_cluster"]
@@ -129,7 +127,7 @@ def forming_cluster(node_timeout_ms: int = 2000) -> Iterator[RedisCluster]:
     with ExitStack() as stack:
         # Not pytest's folder: the path of a unix socket has to be short.
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="redis-")))
-        ports = _free_ports(3 * len(SHAPES))
+        ports = free_ports(3 * len(SHAPES))
         events = folder / "events.jsonl"
         events.touch()
         nodes = tuple(_lay_out(folder, shape, *ports[3 * i : 3 * i + 2]) for i, shape in enumerate(SHAPES))
@@ -200,27 +198,3 @@ def _supervised(
     )
     with process:  # closes its standard input, which ends it, and waits
         yield process
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports on which nobody listens, outside the range from which the system draws for outgoing connections.
-
-    Inside it, the port of a server that is down for a moment may be taken by anybody's connection, and a probe of it
-    may even connect to itself.
-    """
-    lowest = 32768
-    if (path := Path("/proc/sys/net/ipv4/ip_local_port_range")).exists():
-        lowest = int(path.read_text().split()[0])
-    candidates = list(range(10_000, min(lowest, 49_152)))
-    random.Random(os.urandom(8)).shuffle(candidates)
-    free = []
-    for port in candidates:
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        free.append(port)
-        if len(free) == count:
-            return free
-    raise RuntimeError(f"fewer than {count} free ports on 127.0.0.1")

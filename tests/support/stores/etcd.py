@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from taskerman.testing.zookeeper_server import free_port
+from tests.support.ports import free_ports
 from tests.support.services import require
-from tests.support.stores.member import Member
+from tests.support.stores.member import Member, start_together
 
 __all__ = ["EtcdStore", "call", "running_etcd"]
 
@@ -48,14 +48,12 @@ class EtcdStore:
         self.events = self.folder / "events"
         self.events.touch()
         names = [f"etcd-{number}" for number in range(1, size + 1)]
-        self.urls = {name: f"http://127.0.0.1:{free_port()}" for name in names}
-        peers = {name: f"http://127.0.0.1:{free_port()}" for name in names}
+        ports = free_ports(2 * size)
+        self.urls = {name: f"http://127.0.0.1:{port}" for name, port in zip(names, ports, strict=False)}
+        peers = {name: f"http://127.0.0.1:{port}" for name, port in zip(names, ports[size:], strict=True)}
         cluster = ",".join(f"{name}={url}" for name, url in peers.items())
         self.members: Sequence[Member] = [self._member(name, peers[name], cluster, quota_bytes) for name in names]
-        for member in self.members:
-            member.supervise()
-        for member in self.members:
-            member.wait_started()
+        start_together(self.members, self.close)
 
     def _member(self, name: str, peer: str, cluster: str, quota_bytes: int) -> Member:
         place = self.folder / name

@@ -24,7 +24,7 @@ from typing import Any
 import pytest
 
 from tests.support import services
-from tests.support.redis_cluster import _free_ports
+from tests.support.ports import free_ports
 from tests.support.stores.member import Member
 from tests.support.stores.mysql_wire import MysqlError, MysqlWire
 
@@ -238,7 +238,7 @@ def forming_galera() -> Iterator[Galera]:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="galera-")))
         root.chmod(0o755)
         events = root / "events.jsonl"
-        ports = _free_ports(4 * len(NAMES))
+        ports = free_ports(4 * len(NAMES))
         places = [Place(name, root / name, *ports[4 * i : 4 * i + 4]) for i, name in enumerate(NAMES)]
         _lay_out(root, places, user)
         events.unlink()

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tests.support import supervisor
 
-__all__ = ["Member"]
+__all__ = ["Member", "start_together"]
 
 SCRIPT = Path(supervisor.__file__)
 
@@ -102,3 +102,15 @@ class Member:
         """Of the server, by its supervisor; None while it is down."""
         answer = self.ask("status")
         return int(answer.rsplit(" ", 1)[1]) if "pid" in answer else None
+
+
+def start_together(members: Sequence[Member], close: Callable[[], None]) -> None:
+    """Start all, back when each serves. When one does not come up, `close` is called, and RuntimeError raised."""
+    try:
+        for member in members:
+            member.supervise()
+        for member in members:
+            member.wait_started()
+    except BaseException:
+        close()
+        raise

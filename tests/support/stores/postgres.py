@@ -11,10 +11,8 @@ import contextlib
 import json
 import os
 import pwd
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -24,6 +22,7 @@ from typing import Any
 
 import psycopg
 
+from tests.support.ports import free_ports
 from tests.support.services import postgresql_program, require
 from tests.support.stores.member import Member
 
@@ -47,7 +46,7 @@ class PostgresStore:
         self._user = "postgres" if os.geteuid() == 0 else None
         self.events = folder / "events.jsonl"
         self.events.touch()
-        self.ports = _free_ports(members)
+        self.ports = free_ports(members)
         self.members: Sequence[Member] = [self._member(number) for number in range(members)]
 
     # --- what a Store has ----------------------------------------------------------------------------------
@@ -325,19 +324,3 @@ def running_postgres(members: int = 3) -> Iterator[PostgresStore]:
     finally:
         store.close()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports on which nobody listens, outside the range of outgoing connections: there, the port of a server that is
-    down for a moment may be taken by anybody's."""
-    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    candidates = list(range(10_000, min(lowest, 49_152)))
-    random.Random(os.urandom(8)).shuffle(candidates)
-    free: list[int] = []
-    for port in candidates:
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            free.append(port)
-        if len(free) == count:
-            return free
-    raise RuntimeError(f"fewer than {count} free ports on 127.0.0.1")

@@ -6,14 +6,14 @@ import http.client
 import json
 import random
 import shutil
-import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.support.ports import free_ports
 from tests.support.stores import web_server
-from tests.support.stores.member import Member
+from tests.support.stores.member import Member, start_together
 from tests.support.waiting import until
 
 __all__ = ["HANG_UP", "WebService"]
@@ -31,16 +31,9 @@ class WebService:
         self.folder = folder
         self.balancer = folder / "in"
         self.balancer.mkdir(parents=True)
-        self.ports = dict(zip([f"web-{number}" for number in range(count)], _free_ports(count), strict=True))
+        self.ports = dict(zip([f"web-{number}" for number in range(count)], free_ports(count), strict=True))
         self.members: Sequence[Member] = [self._member(name) for name in self.ports]
-        try:
-            for member in self.members:
-                member.supervise()
-            for member in self.members:
-                member.wait_started()
-        except BaseException:
-            self.close()
-            raise
+        start_together(self.members, self.close)
 
     def _member(self, name: str) -> Member:
         home = self.folder / name
@@ -135,14 +128,3 @@ class WebService:
         """End all of it."""
         for member in self.members:
             member.close()
-
-
-def _free_ports(count: int) -> list[int]:
-    doors = [socket.socket() for _ in range(count)]
-    try:
-        for door in doors:
-            door.bind(("127.0.0.1", 0))
-        return [door.getsockname()[1] for door in doors]
-    finally:
-        for door in doors:
-            door.close()

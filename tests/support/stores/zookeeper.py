@@ -16,9 +16,10 @@ from kazoo.exceptions import KazooException, NodeExistsError
 from kazoo.handlers.threading import KazooTimeoutError
 from kazoo.retry import KazooRetry
 
-from taskerman.testing.zookeeper_server import free_port, mode_of
+from taskerman.testing.zookeeper_server import mode_of
+from tests.support.ports import free_ports
 from tests.support.services import java, require, zookeeper_classpath
-from tests.support.stores.member import Member
+from tests.support.stores.member import Member, start_together
 
 __all__ = ["ZookeeperStore", "running_zookeeper"]
 
@@ -35,7 +36,8 @@ class ZookeeperStore:
         self.folder = Path(tempfile.mkdtemp(prefix="zk-"))
         self.events = self.folder / "events"
         self.events.touch()
-        ports = [(free_port(), free_port(), free_port()) for _ in range(size)]
+        drawn = iter(free_ports(3 * size))
+        ports = list(zip(drawn, drawn, drawn, strict=True))
         lines = [
             f"server.{number}=127.0.0.1:{quorum}:{election};127.0.0.1:{client}"
             for number, (quorum, election, client) in enumerate(ports, start=1)
@@ -46,10 +48,7 @@ class ZookeeperStore:
             self._member(number, client) for number, (_, _, client) in enumerate(ports, start=1)
         ]
         self._clients: list[KazooClient] = []
-        for member in self.members:
-            member.supervise()
-        for member in self.members:
-            member.wait_started()
+        start_together(self.members, self.close)
 
     def _member(self, number: int, port: int) -> Member:
         name = f"zk-{number}"
